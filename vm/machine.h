@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// A virtual machine as the rest of plugpull sees it: something that is started, talked to in
+// GuestRequest and GuestMessage, and ends. QEMU is one; tests register a fake one.
+// The guest's faults (hang, panic, an early end) are guest errors and carry the last lines of the
+// console; ours and the machine's are environment errors.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+#include "framework/base/units.h"
+#include "framework/os/fd.h"
+#include "framework/proto/guest.pb.h"
+
+namespace plugpull::vm {
+
+// A disk of the guest: raw bytes in an open file, found in the guest by its serial.
+struct VirtualDisk {
+  std::string serial;  // at most 20 bytes
+  int fd = -1;         // read-write; owned by the caller, open for as long as the machine
+};
+
+struct MachineOptions {
+  std::string kernel_image;    // path of a bzImage
+  std::string initramfs;       // path of a cpio archive
+  std::string accelerator;     // "kvm" or "tcg"
+  uint32_t memory_mib = 320;
+  uint32_t cpus = 1;
+  std::vector<std::string> kernel_arguments;
+  std::vector<VirtualDisk> disks;
+  std::string console_log;     // path; made new, kept after the end
+  bool interactive = false;    // the console is this process's terminal instead of the file
+};
+
+// Used from one thread, which must live as long as the machine does.
+class Machine {
+ public:
+  virtual ~Machine() = default;  // ends it at once, whatever it does
+
+  // The guest's first message.
+  virtual Result<Hello> WaitForHello(const os::Deadline& deadline) = 0;
+  virtual Status Send(const GuestRequest& request) = 0;
+  // The next message; a guest error when the guest ends, panics, or the deadline passes.
+  virtual Result<GuestMessage> Receive(const os::Deadline& deadline) = 0;
+  // Waits for the guest to switch itself off; a guest error when it does not.
+  virtual Status WaitForEnd(const os::Deadline& deadline) = 0;
+};
+
+// Starts a machine. An environment error when it cannot be started.
+using MachineFactory = std::function<Result<std::unique_ptr<Machine>>(const MachineOptions&)>;
+
+// Sends a request and waits for its answer, handing progress to `on_progress` (may be empty).
+// An Answer with an error set is returned as a value.
+Result<Answer> Call(Machine& machine, GuestRequest request, Millis timeout,
+                    const std::function<void(const Progress&)>& on_progress = {});
+
+}  // namespace plugpull::vm
