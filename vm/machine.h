@@ -31,7 +31,8 @@ struct MachineOptions {
   uint32_t cpus = 1;
   std::vector<std::string> kernel_arguments;
   std::vector<VirtualDisk> disks;
-  std::string console_log;     // path; made new, kept after the end
+  // Path; made new, kept after the end. Empty: the console is kept in memory, for error messages.
+  std::string console_log;
   bool interactive = false;    // the console is this process's terminal instead of the file
 };
 
@@ -52,8 +53,12 @@ class Machine {
 // Starts a machine. An environment error when it cannot be started.
 using MachineFactory = std::function<Result<std::unique_ptr<Machine>>(const MachineOptions&)>;
 
+// "run_workload", "mount" and the like, for messages.
+std::string RequestName(const GuestRequest& request);
+
 // Sends a request and waits for its answer, handing progress to `on_progress` (may be empty).
-// An Answer with an error set is returned as a value.
+// An Answer with an error set is returned as a value. Gives the request its id. An answer that
+// comes late, to a call that was given up, is dropped.
 Result<Answer> Call(Machine& machine, GuestRequest request, Millis timeout,
                     const std::function<void(const Progress&)>& on_progress = {});
 

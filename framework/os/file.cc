@@ -81,6 +81,11 @@ bool Exists(const std::string& path) {
   return fs::exists(path, ignored);
 }
 
+bool IsFolder(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
 Status MakeFolders(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);

@@ -33,6 +33,7 @@ class MappedFile {
 };
 
 bool Exists(const std::string& path);
+bool IsFolder(const std::string& path);       // follows symbolic links
 Status MakeFolders(const std::string& path);  // like mkdir -p
 Status RemoveAll(const std::string& path);    // like rm -rf; a missing path is no error
 Status Rename(const std::string& from, const std::string& to);

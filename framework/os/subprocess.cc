@@ -47,6 +47,7 @@ struct ChildPlan {
   const char* folder = nullptr;
   pid_t parent = 0;
   int error_fd = -1;
+  bool own_process_group = false;
 };
 
 constexpr int kFdBase = 100;  // where descriptors are parked while they are moved
@@ -58,6 +59,7 @@ constexpr int kFdBase = 100;  // where descriptors are parked while they are mov
     ::_exit(127);
   };
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != plan.parent) fail();
+  if (plan.own_process_group && ::setpgid(0, 0) != 0) fail();
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -111,6 +113,7 @@ Result<Subprocess> Subprocess::Start(const SubprocessOptions& options) {
   plan.moves.insert(plan.moves.end(), options.pass_fds.begin(), options.pass_fds.end());
   plan.folder = options.folder.empty() ? nullptr : options.folder.c_str();
   plan.parent = ::getpid();
+  plan.own_process_group = options.own_process_group;
   // The child writes its error through a number that no move can hit.
   Fd high_error(::fcntl(error_write.get(), F_DUPFD_CLOEXEC, kFdBase + 100));
   plan.error_fd = high_error.get();
@@ -131,11 +134,12 @@ Result<Subprocess> Subprocess::Start(const SubprocessOptions& options) {
         fmt::format("cannot start {}: {}", options.argv[0], ErrnoText(child_error)));
   }
   Fd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  return Subprocess(pid, std::move(pid_fd));
+  return Subprocess(pid, std::move(pid_fd), options.own_process_group);
 }
 
 Subprocess::Subprocess(Subprocess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
+      leads_group_(other.leads_group_),
       pid_fd_(std::move(other.pid_fd_)),
       ended_(other.ended_) {}
 
@@ -143,6 +147,7 @@ Subprocess& Subprocess::operator=(Subprocess&& other) noexcept {
   if (this != &other) {
     Kill();
     pid_ = std::exchange(other.pid_, -1);
+    leads_group_ = other.leads_group_;
     pid_fd_ = std::move(other.pid_fd_);
     ended_ = other.ended_;
   }
@@ -171,7 +176,7 @@ Result<std::optional<ExitState>> Subprocess::Wait(const Deadline& deadline) {
 
 void Subprocess::Kill() {
   if (pid_ <= 0 || ended_) return;
-  ::kill(pid_, SIGKILL);
+  ::kill(leads_group_ ? -pid_ : pid_, SIGKILL);
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

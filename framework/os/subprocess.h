@@ -26,6 +26,8 @@ struct SubprocessOptions {
   int stdout_fd = -1;  // -1: /dev/null
   int stderr_fd = -1;  // -1: /dev/null
   std::string folder;  // working folder; empty: ours
+  // The child leads a process group of its own, and Kill ends the whole group.
+  bool own_process_group = false;
 };
 
 // How a child ended.
@@ -47,12 +49,14 @@ class Subprocess {
   pid_t pid() const { return pid_; }
   // The end state when the child ends by the deadline, nothing when it still runs.
   Result<std::optional<ExitState>> Wait(const Deadline& deadline);
-  // SIGKILL, then waits for the end.
+  // SIGKILL, to the whole group if it has its own, then waits for the end of the child.
   void Kill();
 
  private:
-  explicit Subprocess(pid_t pid, Fd pid_fd) : pid_(pid), pid_fd_(std::move(pid_fd)) {}
+  Subprocess(pid_t pid, Fd pid_fd, bool leads_group)
+      : pid_(pid), leads_group_(leads_group), pid_fd_(std::move(pid_fd)) {}
   pid_t pid_ = -1;
+  bool leads_group_ = false;
   Fd pid_fd_;  // pidfd_open: lets Wait sleep in poll
   std::optional<ExitState> ended_;
 };

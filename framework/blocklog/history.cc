@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/blocklog/history.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "framework/blocklog/format.h"
+
+namespace plugpull::blocklog {
+namespace {
+
+Event BlockEvent(const Entry& entry) {
+  Event event;
+  event.entry = entry.index;
+  event.offset = entry.offset;
+  event.length = entry.length;
+  event.data = entry.data;
+  if (entry.discard()) {
+    event.kind = Event::Kind::kDiscard;
+    event.flush_first = entry.flush();
+  } else if (entry.length.value == 0) {
+    event.kind = Event::Kind::kFlush;
+  } else {
+    event.kind = Event::Kind::kWrite;
+    event.flush_first = entry.flush();
+    event.fua = entry.fua();
+  }
+  return event;
+}
+
+Event MarkEvent(const Entry& entry, Mark mark) {
+  Event event;
+  event.entry = entry.index;
+  event.kind = Event::Kind::kMark;
+  event.mark = std::move(mark);
+  return event;
+}
+
+Bytes LastByte(const BlockLog& log) {
+  Bytes last;
+  for (const Entry& entry : log.entries) {
+    if (!entry.discard()) last = std::max(last, entry.offset + entry.length);
+  }
+  return last;
+}
+
+}  // namespace
+
+Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options) {
+  History history;
+  history.dropped = log.dropped;
+  history.ended = log.torn_down;
+  history.device_size = options.device_size.value != 0 ? options.device_size : LastByte(log);
+  const Bytes limit = history.device_size;
+  bool draining = false;
+  for (const Entry& entry : log.entries) {
+    if (entry.is_mark()) {
+      history.events.push_back(MarkEvent(entry, {"note", entry.mark}));
+      continue;
+    }
+    if (options.strip_bytes.value != 0 && entry.offset >= limit && entry.length.value != 0) {
+      std::optional<Mark> mark = DecodeMark(entry.data);
+      if (!mark) continue;  // mkfs and probes may look at the strip; it is no part of the disk
+      draining = mark->kind == "drain";
+      history.ended |= mark->kind == "end";
+      history.events.push_back(MarkEvent(entry, *std::move(mark)));
+      if (history.events.back().mark.kind == "base" && history.base == 0) {
+        history.base = history.events.size();
+      }
+      continue;
+    }
+    Event event = BlockEvent(entry);
+    if (event.kind == Event::Kind::kDiscard && event.offset + event.length > limit &&
+        event.offset <= limit) {
+      event.length = limit - event.offset;
+    }
+    if (event.kind != Event::Kind::kFlush && event.offset + event.length > limit) {
+      return UserError(fmt::format(
+          "log entry {} writes bytes {} to {} of a disk of {} bytes; is it the log of another disk?",
+          entry.index, event.offset.value, (event.offset + event.length).value, limit.value));
+    }
+    if (event.kind == Event::Kind::kFlush && draining) {
+      draining = false;
+      continue;
+    }
+    history.events.push_back(std::move(event));
+  }
+  return history;
+}
+
+}  // namespace plugpull::blocklog

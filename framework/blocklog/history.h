@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A log, read as what happened to one disk: writes, flushes, forced writes, discards and marks,
+// in order. In-band marks are taken out of the strip behind the file system (mark.h), and the
+// flushes that draining the log made are taken out too.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+#include "framework/base/units.h"
+#include "framework/blocklog/log_reader.h"
+#include "framework/blocklog/mark.h"
+
+namespace plugpull::blocklog {
+
+// One log entry as the disk saw it. A flush in an entry that also writes came before the write.
+struct Event {
+  enum class Kind : uint8_t { kFlush, kWrite, kDiscard, kMark };
+  Kind kind = Kind::kWrite;
+  bool flush_first = false;  // of a write: everything before it became durable first
+  bool fua = false;          // of a write: durable itself, under an honest disk
+  uint64_t entry = 0;        // index of the log entry
+  Bytes offset;
+  Bytes length;
+  std::span<const uint8_t> data;
+  Mark mark;
+
+  bool HasFlush() const { return kind == Kind::kFlush || flush_first; }
+  bool ChangesBlocks() const { return kind == Kind::kWrite || kind == Kind::kDiscard; }
+};
+
+struct History {
+  Bytes device_size;          // of the file system's part
+  std::vector<Event> events;
+  size_t base = 0;            // events before it are folded into the base: durable, never cut
+  bool ended = false;         // the recorder's or the kernel's last mark is there
+  std::optional<Dropped> dropped;
+};
+
+struct HistoryOptions {
+  Bytes device_size;  // what the file system sees; 0: up to the last byte that was written
+  Bytes strip_bytes;  // behind it; 0: no strip, only the kernel's own marks
+};
+
+// The events of a log. An entry that reaches over the end of the file system's part into or past
+// the strip is a user error. `log` points into bytes that must outlive the result.
+Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options);
+
+}  // namespace plugpull::blocklog

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+
+#include "framework/cli/commands.h"
+
+namespace plugpull::cli {
+namespace {
+
+constexpr char kExitStatusHelp[] =
+    "Exit status: 0 as expected, 1 a verdict differs from what was expected, 2 the scenario, log or\n"
+    "command line is wrong, 3 the guest, this machine or plugpull failed, 4 nothing ran.";
+
+void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
+  app.add_option("scenario", run.scenarios, "scenario files, or folders of them")->required();
+  app.add_option("--out", run.out, "results folder (default: plugpull-out)");
+  app.add_option("--seed", run.seed, "in place of every scenario's seed");
+  app.add_option("--jobs,-j", run.jobs, "guests and checking threads at a time (default: processors)");
+  app.add_option("--shard", run.shard, "I/N: only the I-th of N parts of the runs, I from 1");
+  app.add_option("--filter", run.filter, "regular expression on SCENARIO/VARIANT");
+  app.add_option("--kernel", run.kernels, "in place of every scenario's kernel; may be repeated");
+  app.add_option("--accel", run.accelerator, "auto, kvm or tcg")
+      ->check(CLI::IsMember({"auto", "kvm", "tcg"}));
+  app.add_flag("--dry-run", run.dry_run, "print what would run");
+  if (!checks) return;
+  app.add_option("--repeat", run.repeat, "run everything so many times, seeds counting up")
+      ->check(CLI::Range(1U, 10000U));
+  app.add_option("--baseline", run.baseline, "report.json of an older run: only new findings fail");
+  app.add_flag("--json", run.json, "JSON on stdout in place of the table");
+}
+
+void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
+  CLI::App* command = app.add_subcommand("check", "judge recordings, or anybody's dm-log-writes log");
+  command->add_option("recording", check.recordings, "recording folders");
+  command->add_option("--log", check.log, "a dm-log-writes log, judged by e2fsck alone");
+  command->add_option("--base", check.base, "with --log: the disk when the log began");
+  command->add_option("--fs", check.fs, "with --log: the file system")->check(CLI::IsMember({"ext4"}));
+  command->add_option("--from", check.from, "with --log: cut from the first mount, or from mkfs")
+      ->check(CLI::IsMember({"mount", "mkfs"}));
+  command->add_flag("--lying", check.lying, "with --log: the disk ignores flushes");
+  command->add_flag("--scan-past-end", check.scan_past_end,
+                    "with --log: read behind the counted entries (only if the log device was zeroed)");
+  command->add_option("--max-states", check.max_states, "with --log: most states")
+      ->check(CLI::Range(1U, 10000000U));
+  command->add_option("--out", check.out, "also write reports to this folder");
+  command->add_option("--seed", check.seed, "draw other states");
+  command->add_option("--jobs,-j", check.jobs, "threads (default: processors)");
+  command->add_option("--baseline", check.baseline, "report.json of an older run: only new findings fail");
+  command->add_flag("--json", check.json, "JSON on stdout in place of the table");
+  command->callback([&] { status = CheckRecordings(check); });
+}
+
+void AddStates(CLI::App& app, StateArguments& states, int& status) {
+  CLI::App* list = app.add_subcommand("states", "list the crash states that a check looks at");
+  list->add_option("recording", states.recording, "recording folder")->required();
+  list->add_option("--limit", states.limit, "print only so many (default: all)");
+  list->callback([&] { status = ListStates(states); });
+
+  CLI::App* write = app.add_subcommand("materialize", "write the image of a crash state");
+  write->add_option("recording_or_id", states.recording,
+                    "recording folder (with --log: the state's id)")->required();
+  write->add_option("id", states.id, "the state's id, as reports print it");
+  write->add_option("-o,--output", states.image, "image to write (sparse)")->required();
+  write->add_flag("--recovered", states.recovered,
+                  "after journal replay and orphan processing, as it is judged");
+  write->add_option("--log", states.log, "a dm-log-writes log instead of a recording");
+  write->add_option("--base", states.base, "with --log: the disk when the log began");
+  write->add_flag("--scan-past-end", states.scan_past_end, "with --log: as for check");
+  write->callback([&] {
+    if (!states.log.empty() && states.id.empty()) states.id = states.recording;
+    status = MaterializeState(states);
+  });
+}
+
+void AddLog(CLI::App& app, LogArguments& log, int& status) {
+  CLI::App* command = app.add_subcommand("log", "look at a dm-log-writes log, ours or anybody's");
+  command->require_subcommand(1);
+  const auto common = [&](CLI::App* sub) {
+    sub->add_option("log", log.log, "a log file, or a recording folder")->required();
+    sub->add_option("--disk", log.disk, "with a recording: whose log (default: the only one)");
+    sub->add_flag("--scan-past-end", log.scan_past_end, "read behind the counted entries");
+  };
+  CLI::App* show = command->add_subcommand("show", "print the entries");
+  common(show);
+  show->add_option("--first", log.first, "first entry");
+  show->add_option("--count", log.count, "how many (default: all)");
+  show->callback([&] { status = ShowLog(log); });
+  CLI::App* stat = command->add_subcommand("stat", "count what is in it");
+  common(stat);
+  stat->callback([&] { status = LogStatistics(log); });
+  CLI::App* convert = command->add_subcommand("convert", "write it as a plain log that ends where its entries do");
+  common(convert);
+  convert->add_option("-o,--output", log.output, "log to write")->required();
+  convert->callback([&] { status = ConvertLog(log); });
+}
+
+}  // namespace
+
+int Fail(const Error& error) {
+  const char* whose = error.code == ErrorCode::kInternal
+                          ? "internal error (a fault of plugpull: please report it): "
+                          : error.code == ErrorCode::kGuest ? "guest: " : "";
+  fmt::print(stderr, "plugpull: {}{}\n", whose, error.ToString());
+  return ExitStatusFor(error.code);
+}
+
+int Main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_IGN);
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("plugpull"));
+  spdlog::set_pattern("%n: %l: %v");
+  CLI::App app("plugpull: power cuts, lying disks and mount agents, tested on a laptop", "plugpull");
+  app.footer(kExitStatusHelp);
+  app.require_subcommand(1);
+  int status = 0;
+
+  RunArguments run;
+  CLI::App* run_command = app.add_subcommand("run", "record scenarios, check them, report");
+  AddRunOptions(*run_command, run, true);
+  run_command->callback([&] { status = RunScenarios(run); });
+  CLI::App* record_command = app.add_subcommand("record", "record scenarios, to be checked later");
+  AddRunOptions(*record_command, run, false);
+  record_command->callback([&] { status = RecordScenarios(run); });
+  CLI::App* shell_command = app.add_subcommand("shell", "a shell in a guest with a scenario's disks");
+  AddRunOptions(*shell_command, run, false);
+  shell_command->callback([&] { status = OpenShell(run); });
+
+  CheckArguments check;
+  AddCheck(app, check, status);
+  StateArguments states;
+  AddStates(app, states, status);
+
+  std::string folder = "scenarios";
+  bool list_json = false;
+  CLI::App* list = app.add_subcommand("list", "the scenarios of a folder");
+  list->add_option("folder", folder, "default: scenarios");
+  list->add_flag("--json", list_json, "as JSON");
+  list->callback([&] { status = ListCatalog(folder, list_json); });
+  std::vector<std::string> paths;
+  CLI::App* validate = app.add_subcommand("validate", "say what is wrong with scenarios, all of it");
+  validate->add_option("scenario", paths, "scenario files, or folders of them")->required();
+  validate->callback([&] { status = ValidateFiles(paths); });
+  std::string name;
+  std::string path;
+  CLI::App* fresh = app.add_subcommand("new", "write a scenario to start from");
+  fresh->add_option("name", name, "its name")->required();
+  fresh->add_option("-o,--output", path, "file (default: NAME.textproto)");
+  fresh->callback([&] { status = NewScenario(name, path); });
+
+  LogArguments log;
+  AddLog(app, log, status);
+
+  ReportArguments report;
+  CLI::App* report_command = app.add_subcommand("report", "print the report of results folders again");
+  report_command->add_option("out", report.folders, "results folders")->required();
+  report_command->add_flag("--json", report.json, "as JSON");
+  report_command->add_flag("--junit", report.junit, "as JUnit XML");
+  report_command->callback([&] { status = ShowReport(report); });
+
+  CLI::App* kernel = app.add_subcommand("kernel", "kernels for guests");
+  kernel->require_subcommand(1);
+  kernel->add_subcommand("list", "those that have a name")->callback([&] { status = ListKernels(); });
+  std::vector<std::string> kernels;
+  CLI::App* fetch = kernel->add_subcommand("fetch", "get some now");
+  fetch->add_option("name", kernels, "such as debian:6.1")->required();
+  fetch->callback([&] { status = FetchKernels(kernels); });
+  app.add_subcommand("doctor", "what this machine can do, and what to do about the rest")
+      ->callback([&] { status = Doctor(); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  return status;
+}
+
+}  // namespace plugpull::cli

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subcommands. Each takes what was parsed for it and returns the program's exit status:
+//   0 as expected   1 a verdict differs   2 the user's input is wrong
+//   3 the guest, this machine or plugpull failed   4 nothing ran
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+
+namespace plugpull::cli {
+
+struct RunArguments {
+  std::vector<std::string> scenarios;  // files, or folders of them
+  std::string out;
+  std::optional<uint64_t> seed;
+  unsigned jobs = 0;  // 0: processors of this machine
+  std::string shard;  // "I/N"
+  std::string filter;  // regular expression on "scenario/variant"
+  uint32_t repeat = 1;
+  std::vector<std::string> kernels;
+  std::string accelerator = "auto";
+  bool dry_run = false;
+  std::string baseline;
+  bool json = false;
+};
+int RunScenarios(const RunArguments& arguments);
+int RecordScenarios(const RunArguments& arguments);
+int OpenShell(const RunArguments& arguments);
+
+struct CheckArguments {
+  std::vector<std::string> recordings;
+  std::string log;
+  std::string base;
+  std::string fs = "ext4";
+  std::string from = "mount";  // or "mkfs"
+  bool lying = false;
+  bool scan_past_end = false;
+  uint32_t max_states = 4000;
+  std::string out;
+  std::optional<uint64_t> seed;
+  unsigned jobs = 0;
+  std::string baseline;
+  bool json = false;
+};
+int CheckRecordings(const CheckArguments& arguments);
+
+struct StateArguments {
+  std::string recording;
+  std::string id;
+  std::string log;   // instead of a recording
+  std::string base;
+  bool scan_past_end = false;
+  std::string image;      // where to write
+  bool recovered = false;
+  uint64_t limit = 0;     // 0: all
+};
+int ListStates(const StateArguments& arguments);
+int MaterializeState(const StateArguments& arguments);
+
+int ListCatalog(const std::string& folder, bool json);
+int ValidateFiles(const std::vector<std::string>& paths);
+int NewScenario(const std::string& name, const std::string& path);
+
+struct LogArguments {
+  std::string log;  // a log file, or a recording folder and a disk
+  std::string disk;
+  std::string output;
+  uint64_t first = 0;
+  uint64_t count = 0;  // 0: all
+  bool scan_past_end = false;
+};
+int ShowLog(const LogArguments& arguments);
+int LogStatistics(const LogArguments& arguments);
+int ConvertLog(const LogArguments& arguments);
+
+struct ReportArguments {
+  std::vector<std::string> folders;
+  bool json = false;
+  bool junit = false;
+};
+int ShowReport(const ReportArguments& arguments);
+
+int ListKernels();
+int FetchKernels(const std::vector<std::string>& names);
+int Doctor();
+
+// Parses a command line and runs it.
+int Main(int argc, char** argv);
+
+// Prints an error as the program prints all of them and returns its exit status.
+int Fail(const Error& error);
+
+}  // namespace plugpull::cli

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/cli/report_output.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "framework/cli/commands.h"
+#include "framework/os/file.h"
+#include "framework/report/baseline.h"
+#include "framework/report/json.h"
+#include "framework/report/junit.h"
+#include "framework/report/summary.h"
+#include "framework/report/terminal.h"
+
+namespace plugpull::cli {
+
+namespace {
+
+// The table, for the terminal that stdout is, or plain.
+std::string RenderForStdout(const ReportList& reports) {
+  report::TerminalOptions options;
+  const bool terminal = ::isatty(STDOUT_FILENO) != 0;
+  options.colour = terminal && os::GetEnv("NO_COLOR", "").empty() && os::GetEnv("TERM", "") != "dumb";
+  winsize size{};
+  if (terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60) {
+    options.width = size.ws_col;
+  }
+  return report::RenderTerminal(reports, options);
+}
+
+}  // namespace
+
+int Print(const ReportList& reports, ReportFormat format) {
+  std::string text;
+  switch (format) {
+    case ReportFormat::kTable:
+      text = RenderForStdout(reports);
+      break;
+    case ReportFormat::kJson:
+      text = report::RenderJson(reports);
+      break;
+    case ReportFormat::kJUnit:
+      text = report::RenderJUnit(reports);
+      break;
+  }
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return report::ExitStatus(reports);
+}
+
+int Deliver(ReportList reports, const run::Workdir* workdir, const OutputOptions& options) {
+  if (!options.baseline.empty()) {
+    const auto baseline = os::ReadFile(options.baseline, report::kBaselineSizeMax);
+    if (!baseline.ok()) return Fail(baseline.error());
+    const auto excused = report::FilterAgainstBaseline(reports, *baseline);
+    if (!excused.ok()) return Fail(WithContext(excused.error(), options.baseline));
+  }
+  if (workdir != nullptr) {
+    const Status written = workdir->WriteReports(reports, report::RenderJson(reports),
+                                                 report::RenderJUnit(reports));
+    if (!written.ok()) return Fail(written.error());
+  }
+  const int status = Print(reports, options.json ? ReportFormat::kJson : ReportFormat::kTable);
+  if (workdir != nullptr && !options.json) {
+    fmt::print("Reports: {} {} {}\n", workdir->ReportFile(), workdir->JsonFile(), workdir->JUnitFile());
+  }
+  return status;
+}
+
+}  // namespace plugpull::cli

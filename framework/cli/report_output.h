@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where reports go: the results folder, the terminal, stdout as JSON.
+#pragma once
+
+#include <string>
+
+#include "framework/proto/verdict.pb.h"
+#include "framework/run/workdir.h"
+
+namespace plugpull::cli {
+
+struct OutputOptions {
+  bool json = false;     // JSON on stdout instead of the table
+  std::string baseline;  // path of an older report.json; empty: none
+};
+
+// Applies the baseline, writes the reports to the results folder (when there is one), prints them,
+// and returns the exit status.
+int Deliver(ReportList reports, const run::Workdir* workdir, const OutputOptions& options);
+
+// Prints reports on stdout and returns their exit status.
+enum class ReportFormat { kTable, kJson, kJUnit };
+int Print(const ReportList& reports, ReportFormat format);
+
+}  // namespace plugpull::cli

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <regex>
+#include <thread>
+
+#include "framework/cli/commands.h"
+#include "framework/cli/progress.h"
+#include "framework/cli/report_output.h"
+#include "framework/os/file.h"
+#include "framework/run/campaign.h"
+#include "framework/scenario/catalog.h"
+#include "framework/scenario/load.h"
+
+namespace plugpull::cli {
+namespace {
+
+struct Shard {
+  uint64_t index = 1;
+  uint64_t count = 1;
+};
+
+Result<Shard> ParseShard(const std::string& text) {
+  Shard shard;
+  if (text.empty()) return shard;
+  const char* end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, shard.index);
+  if (first.ec == std::errc() && first.ptr != end && *first.ptr == '/') {
+    const auto second = std::from_chars(first.ptr + 1, end, shard.count);
+    if (second.ec == std::errc() && second.ptr == end && shard.index >= 1 &&
+        shard.index <= shard.count) {
+      return shard;
+    }
+  }
+  return UserError(fmt::format("--shard {} is not I/N with 1 <= I <= N, such as 2/4", text));
+}
+
+Result<std::vector<std::string>> ScenarioFiles(const std::vector<std::string>& paths) {
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    if (!os::IsFolder(path)) {
+      files.push_back(path);
+      continue;
+    }
+    PP_ASSIGN_OR_RETURN(const auto entries, scenario::ListScenarios(path));
+    for (const auto& entry : entries) files.push_back(entry.path);
+  }
+  return files;
+}
+
+// All scenarios are loaded before anything is started: mistakes in the last are found first.
+Result<std::vector<scenario::LoadedScenario>> LoadAll(const std::vector<std::string>& paths) {
+  PP_ASSIGN_OR_RETURN(const auto files, ScenarioFiles(paths));
+  std::vector<scenario::LoadedScenario> all;
+  std::vector<scenario::Diagnostic> diagnostics;
+  for (const std::string& file : files) {
+    auto outcome = scenario::LoadScenarioFile(file);
+    if (outcome.ok()) {
+      all.push_back(*std::move(outcome.loaded));
+    } else {
+      diagnostics.insert(diagnostics.end(), outcome.diagnostics.begin(), outcome.diagnostics.end());
+    }
+  }
+  if (diagnostics.empty()) return all;
+  for (const auto& diagnostic : diagnostics) fmt::print(stderr, "{}\n", diagnostic.ToString());
+  return UserError(fmt::format("{} mistake{} in the scenarios; nothing was run", diagnostics.size(),
+                               diagnostics.size() == 1 ? "" : "s"));
+}
+
+// Where a run's results go. Several kernels or rounds must not write over each other.
+std::string PlaceOf(const Scenario& scenario, const std::string& variant, bool several) {
+  std::string place = run::Workdir::PlaceOf(scenario.name(), variant);
+  if (!several) return place;
+  std::string kernel = scenario.guest().kernel();
+  std::replace(kernel.begin(), kernel.end(), '/', '_');
+  return fmt::format("{}/{}-seed{}", place, kernel, scenario.seed());
+}
+
+Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
+  PP_ASSIGN_OR_RETURN(const Shard shard, ParseShard(arguments.shard));
+  std::optional<std::regex> filter;
+  if (!arguments.filter.empty()) {
+    try {
+      filter.emplace(arguments.filter);
+    } catch (const std::regex_error& error) {
+      return UserError(fmt::format("--filter {}: {}", arguments.filter, error.what()));
+    }
+  }
+  PP_ASSIGN_OR_RETURN(const auto loaded, LoadAll(arguments.scenarios));
+  std::vector<std::string> kernels = arguments.kernels;
+  if (kernels.empty()) kernels.emplace_back();
+  const bool several = kernels.size() > 1 || arguments.repeat > 1;
+  std::vector<run::PlannedRun> runs;
+  uint64_t number = 0;
+  for (const auto& one : loaded) {
+    for (const std::string& kernel : kernels) {
+      for (uint32_t round = 0; round < arguments.repeat; ++round) {
+        scenario::PlanOverrides overrides;
+        if (!kernel.empty()) overrides.kernel = kernel;
+        const uint64_t first_seed = arguments.seed.value_or(one.scenario.seed());
+        if (arguments.seed || round > 0) overrides.seed = first_seed + round;
+        PP_ASSIGN_OR_RETURN(auto plans, scenario::ExpandPlans(one.scenario, overrides));
+        for (auto& plan : plans) {
+          if (filter && !std::regex_search(plan.FullName(), *filter)) continue;
+          if (number++ % shard.count != shard.index - 1) continue;
+          const std::string place = PlaceOf(plan.scenario(), plan.variant(), several);
+          runs.push_back({std::move(plan), one.file, place});
+        }
+      }
+    }
+  }
+  return runs;
+}
+
+unsigned Jobs(unsigned wanted) {
+  return wanted != 0 ? wanted : std::max(1U, std::thread::hardware_concurrency());
+}
+
+std::string OutFor(const RunArguments& arguments) {
+  return arguments.out.empty() ? run::kDefaultOut : arguments.out;
+}
+
+void PrintPlans(const std::vector<run::PlannedRun>& runs) {
+  for (const auto& run : runs) {
+    const Scenario& scenario = run.plan.scenario();
+    fmt::print("{}  kernel {}  seed {}  {} steps, {} disks\n", run.plan.FullName(),
+               scenario.guest().kernel(), scenario.seed(), scenario.step_size(),
+               scenario.disk_size());
+  }
+}
+
+}  // namespace
+
+int RunScenarios(const RunArguments& arguments) {
+  auto runs = PlanAll(arguments);
+  if (!runs.ok()) return Fail(runs.error());
+  if (arguments.dry_run) {
+    PrintPlans(*runs);
+    return runs->empty() ? 4 : 0;
+  }
+  if (runs->empty()) {
+    fmt::print(stderr, "plugpull: nothing matches the filter and shard; see: plugpull list\n");
+    return 4;
+  }
+  const auto workdir = run::Workdir::Open(OutFor(arguments));
+  if (!workdir.ok()) return Fail(workdir.error());
+  ReportList reports;
+  {
+    Progress progress;
+    run::CampaignOptions options;
+    options.jobs = Jobs(arguments.jobs);
+    options.accelerator = arguments.accelerator;
+    options.progress = [&](const std::string& run, const std::string& what, uint64_t done,
+                           uint64_t total) { progress.Show(run, what, done, total); };
+    reports = run::RunCampaign(*runs, *workdir, options);
+  }
+  return Deliver(std::move(reports), &*workdir, {arguments.json, arguments.baseline});
+}
+
+int RecordScenarios(const RunArguments& arguments) {
+  auto runs = PlanAll(arguments);
+  if (!runs.ok()) return Fail(runs.error());
+  if (arguments.dry_run) PrintPlans(*runs);
+  if (runs->empty()) return 4;
+  if (arguments.dry_run) return 0;
+  const auto workdir = run::Workdir::Open(OutFor(arguments));
+  if (!workdir.ok()) return Fail(workdir.error());
+  std::vector<Result<std::string>> recordings;
+  {
+    Progress progress;
+    run::CampaignOptions options;
+    options.jobs = Jobs(arguments.jobs);
+    options.accelerator = arguments.accelerator;
+    options.progress = [&](const std::string& run, const std::string& what, uint64_t done,
+                           uint64_t total) { progress.Show(run, what, done, total); };
+    recordings = run::RecordCampaign(*runs, *workdir, options);
+  }
+  int status = 0;
+  for (const auto& recording : recordings) {
+    if (recording.ok()) {
+      fmt::print("{}\n", *recording);
+    } else {
+      status = std::max(status, Fail(recording.error()));
+    }
+  }
+  return status;
+}
+
+int OpenShell(const RunArguments& arguments) {
+  auto runs = PlanAll(arguments);
+  if (!runs.ok()) return Fail(runs.error());
+  if (runs->empty()) return 4;
+  if (runs->size() > 1) {
+    fmt::print(stderr, "plugpull: {} runs match; the shell is of the first, {}; see --filter\n",
+               runs->size(), (*runs)[0].plan.FullName());
+  }
+  run::RecordOptions options;
+  options.accelerator = arguments.accelerator;
+  options.scenario_path = (*runs)[0].scenario_path;
+  options.progress = [](const std::string& what) { fmt::print(stderr, "{}\n", what); };
+  const Status status = run::OpenGuestShell((*runs)[0].plan, options);
+  return status.ok() ? 0 : Fail(status.error());
+}
+
+}  // namespace plugpull::cli

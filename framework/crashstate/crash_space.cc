@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/crashstate/crash_space.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "framework/base/prng.h"
+
+namespace plugpull::crashstate {
+
+using blocklog::Event;
+using blocklog::History;
+
+const char kBlindSpot[] =
+    "a write that was submitted before a flush and completed after it is logged after it, and so "
+    "never appears early";
+
+namespace {
+
+constexpr uint32_t kBlockBytesMax = 4096;
+
+bool AllZero(std::span<const uint8_t> bytes) {
+  return bytes.empty() ||
+         (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+// Numbers of all blocks that an event from the base on may change, ascending.
+std::vector<uint64_t> TouchedBlocks(const History& history, std::span<const uint8_t> base,
+                                    uint32_t block_bytes) {
+  std::vector<uint64_t> blocks;
+  for (size_t i = history.base; i < history.events.size(); ++i) {
+    const Event& event = history.events[i];
+    if (!event.ChangesBlocks()) continue;
+    const uint64_t end = (event.offset + event.length).value / block_bytes;
+    for (uint64_t block = event.offset.value / block_bytes; block < end; ++block) {
+      // A discard of what is zero already changes nothing unless somebody writes there too.
+      if (event.kind == Event::Kind::kDiscard &&
+          AllZero(base.subspan(block * block_bytes, block_bytes))) {
+        continue;
+      }
+      blocks.push_back(block);
+    }
+  }
+  std::sort(blocks.begin(), blocks.end());
+  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+  return blocks;
+}
+
+}  // namespace
+
+uint32_t CommonBlockBytes(const History& history) {
+  uint64_t all = kBlockBytesMax;
+  for (const Event& event : history.events) {
+    if (event.ChangesBlocks()) all |= event.offset.value | event.length.value;
+  }
+  return static_cast<uint32_t>(all & (~all + 1));
+}
+
+void FoldBase(const History& history, std::span<uint8_t> image, bool discard_keeps) {
+  PP_CHECK(image.size() == history.device_size.value);
+  for (size_t i = 0; i < history.base; ++i) {
+    const Event& event = history.events[i];
+    uint8_t* at = image.data() + event.offset.value;
+    if (event.kind == Event::Kind::kWrite) {
+      std::memcpy(at, event.data.data(), event.data.size());
+    } else if (event.kind == Event::Kind::kDiscard && !discard_keeps) {
+      // Chunk by chunk, so that what is a hole in the image stays one.
+      for (uint64_t done = 0; done < event.length.value; done += kBlockBytesMax) {
+        const uint64_t n = std::min<uint64_t>(kBlockBytesMax, event.length.value - done);
+        if (!AllZero({at + done, n})) std::memset(at + done, 0, n);
+      }
+    }
+  }
+}
+
+Status ChooseBase(History& history, const DeviceModel& model, bool base_has_ext4) {
+  constexpr uint64_t kSuperAt = 1024;
+  constexpr uint64_t kMagicAt = 56;
+  constexpr uint64_t kIncompatAt = 96;
+  constexpr uint32_t kNeedsRecovery = 4;  // EXT4_FEATURE_INCOMPAT_RECOVER, fs/ext4/ext4.h
+  if (model.from_mkfs) history.base = 0;
+  if (model.from_mkfs || history.base != 0) return OkStatus();
+  for (size_t i = 0; i < history.events.size(); ++i) {
+    const Event& event = history.events[i];
+    if (event.kind != Event::Kind::kWrite || event.offset.value > kSuperAt ||
+        event.offset.value + event.data.size() < kSuperAt + kIncompatAt + 4) {
+      continue;
+    }
+    const uint8_t* super = event.data.data() + (kSuperAt - event.offset.value);
+    uint32_t incompat;
+    std::memcpy(&incompat, super + kIncompatAt, sizeof incompat);
+    if (super[kMagicAt] == 0x53 && super[kMagicAt + 1] == 0xef && (incompat & kNeedsRecovery) != 0) {
+      history.base = i;
+      return OkStatus();
+    }
+  }
+  if (base_has_ext4) return OkStatus();
+  return UserError(
+      "no ext4 file system is mounted in this log, and no base image with one was given: pass "
+      "--base IMG (the disk when the log began), or --from mkfs to cut from the log's start");
+}
+
+Result<std::unique_ptr<CrashSpace>> CrashSpace::Make(const History& history,
+                                                     std::span<const uint8_t> base,
+                                                     const DeviceModel& model, std::string disk) {
+  PP_CHECK(base.size() == history.device_size.value);
+  auto space = std::unique_ptr<CrashSpace>(new CrashSpace());
+  space->history_ = &history;
+  space->model_ = model;
+  space->disk_ = std::move(disk);
+  PP_RETURN_IF_ERROR(space->Index(base));
+  return space;
+}
+
+Status CrashSpace::Index(std::span<const uint8_t> base) {
+  const auto& events = history_->events;
+  const uint32_t block_bytes = CommonBlockBytes(*history_);
+  table_ = std::make_unique<image::BlockTable>(base, block_bytes,
+                                               TouchedBlocks(*history_, base, block_bytes));
+  pieces_.resize(events.size());
+  window_start_.assign(events.size() + 1, history_->base);
+  std::vector<bool> forced(table_->blocks().size());
+  std::vector<size_t> forced_ranks;
+  size_t window_start = history_->base;
+  for (size_t i = history_->base; i < events.size(); ++i) {
+    const Event& event = events[i];
+    if (event.HasFlush()) {
+      if (!model_.lying) window_start = i;
+      for (const size_t rank : forced_ranks) forced[rank] = false;
+      forced_ranks.clear();
+    }
+    window_start_[i + 1] = window_start;
+    if (!event.ChangesBlocks()) continue;
+    pieces_[i].first_piece = static_cast<uint32_t>(piece_rank_.size());
+    const uint64_t first = event.offset.value / block_bytes;
+    const uint64_t count = event.length.value / block_bytes;
+    bool overlaps = false;
+    size_t rank = table_->RankAtOrAfter(first);
+    for (; rank < table_->blocks().size() && table_->blocks()[rank] < first + count; ++rank) {
+      const uint64_t at = (table_->blocks()[rank] - first) * block_bytes;
+      piece_rank_.push_back(static_cast<uint32_t>(rank));
+      piece_content_.push_back(event.kind == Event::Kind::kWrite
+                                   ? table_->Intern(event.data.subspan(at, block_bytes))
+                                   : table_->zero_content());
+      overlaps |= forced[rank];
+      if (event.fua) {
+        forced[rank] = true;
+        forced_ranks.push_back(rank);
+      }
+    }
+    pieces_[i].count = static_cast<uint32_t>(piece_rank_.size()) - pieces_[i].first_piece;
+    if (overlaps && !event.fua) overlap_.push_back(i);
+    if (piece_rank_.size() > std::numeric_limits<uint32_t>::max() / 2) {
+      return UserError(fmt::format(
+          "the log writes more than {} blocks of {} bytes; check a part of it",
+          std::numeric_limits<uint32_t>::max() / 2, block_bytes));
+    }
+  }
+  return OkStatus();
+}
+
+uint64_t CrashSpace::EntryOfCut(size_t cut) const {
+  const auto& events = history_->events;
+  if (cut < events.size()) return events[cut].entry;
+  return events.empty() ? 0 : events.back().entry + 1;
+}
+
+Result<size_t> CrashSpace::CutOfEntry(uint64_t entry) const {
+  const auto& events = history_->events;
+  const auto it =
+      std::lower_bound(events.begin(), events.end(), entry,
+                       [](const Event& event, uint64_t value) { return event.entry < value; });
+  const auto cut = static_cast<size_t>(it - events.begin());
+  if (cut < first_cut() || entry > EntryOfCut(last_cut())) {
+    return UserError(fmt::format("log entry {} cannot be cut at; possible are {} to {}", entry,
+                                 EntryOfCut(first_cut()), EntryOfCut(last_cut())));
+  }
+  return cut;
+}
+
+size_t CrashSpace::WindowStart(size_t cut) const { return window_start_[cut]; }
+
+void CrashSpace::VolatileEvents(size_t cut, std::vector<size_t>& out) const {
+  out.clear();
+  const auto& events = history_->events;
+  for (size_t i = window_start_[cut]; i < cut; ++i) {
+    if (!events[i].ChangesBlocks()) continue;
+    if (events[i].kind == Event::Kind::kDiscard && model_.discard_keeps) continue;
+    if (events[i].fua && !model_.lying) continue;
+    out.push_back(i);
+  }
+  if (model_.window != 0 && out.size() > model_.window) {
+    out.erase(out.begin(), out.end() - static_cast<ptrdiff_t>(model_.window));
+  }
+}
+
+void CrashSpace::LostEventsInto(size_t cut, const Selection& selection,
+                                std::vector<size_t>& volatile_events,
+                                std::vector<size_t>& lost) const {
+  lost.clear();
+  if (selection.kind == Selection::Kind::kAllArrived) return;
+  VolatileEvents(cut, volatile_events);
+  const auto named = [&](size_t event) {
+    return std::binary_search(selection.entries.begin(), selection.entries.end(),
+                              history_->events[event].entry);
+  };
+  if (selection.kind == Selection::Kind::kSample) {
+    Prng prng(selection.seed);
+    size_t first = 0;
+    if (selection.last != 0 && volatile_events.size() > selection.last) {
+      first = volatile_events.size() - selection.last;
+    }
+    for (size_t i = first; i < volatile_events.size(); ++i) {
+      if (prng.Chance(selection.lose_permille)) lost.push_back(volatile_events[i]);
+    }
+    return;
+  }
+  const bool lose = selection.kind == Selection::Kind::kLose;
+  for (const size_t event : volatile_events) {
+    if (named(event) == lose) lost.push_back(event);
+  }
+}
+
+Result<std::vector<size_t>> CrashSpace::LostEvents(size_t cut, const Selection& selection) const {
+  std::vector<size_t> volatile_events;
+  std::vector<size_t> lost;
+  VolatileEvents(cut, volatile_events);
+  for (const uint64_t entry : selection.entries) {
+    const bool known = std::any_of(volatile_events.begin(), volatile_events.end(), [&](size_t i) {
+      return history_->events[i].entry == entry;
+    });
+    if (!known) {
+      return UserError(fmt::format(
+          "log entry {} is no volatile write at cut {} under the model '{}'; an id belongs to the "
+          "recording that it was printed for",
+          entry, EntryOfCut(cut), model_.ToWords()));
+    }
+  }
+  LostEventsInto(cut, selection, volatile_events, lost);
+  return lost;
+}
+
+bool CrashSpace::OrderUnknown(size_t cut, const std::vector<size_t>& lost) const {
+  auto it = std::lower_bound(overlap_.begin(), overlap_.end(), window_start_[cut]);
+  for (; it != overlap_.end() && *it < cut; ++it) {
+    if (!std::binary_search(lost.begin(), lost.end(), *it)) return true;
+  }
+  return false;
+}
+
+void CrashSpace::Apply(size_t event, image::ImageState& state) const {
+  if (history_->events[event].kind == Event::Kind::kDiscard && model_.discard_keeps) return;
+  const Pieces& pieces = pieces_[event];
+  for (uint32_t i = pieces.first_piece; i < pieces.first_piece + pieces.count; ++i) {
+    state[piece_rank_[i]] = piece_content_[i];
+  }
+}
+
+StateBuilder::StateBuilder(const CrashSpace& space)
+    : space_(space), durable_until_(space.first_cut()), durable_(space.table().base_state()) {}
+
+const image::ImageState& StateBuilder::Build(size_t cut, const std::vector<size_t>& lost,
+                                             bool overlapping_older) {
+  const size_t window_start = space_.WindowStart(cut);
+  if (window_start < durable_until_) {
+    durable_until_ = space_.first_cut();
+    durable_ = space_.table().base_state();
+  }
+  for (; durable_until_ < window_start; ++durable_until_) space_.Apply(durable_until_, durable_);
+  state_ = durable_;
+  size_t next_lost = 0;
+  const auto& events = space_.history().events;
+  const auto apply = [&](bool only_forced) {
+    next_lost = 0;
+    for (size_t i = window_start; i < cut; ++i) {
+      while (next_lost < lost.size() && lost[next_lost] < i) ++next_lost;
+      if (next_lost < lost.size() && lost[next_lost] == i) continue;
+      if (!only_forced || events[i].fua) space_.Apply(i, state_);
+    }
+  };
+  apply(false);
+  if (overlapping_older) apply(true);
+  return state_;
+}
+
+}  // namespace plugpull::crashstate

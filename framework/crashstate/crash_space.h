@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device model. A power cut at position c of a disk's history leaves:
+//   durable   everything before the last flush before c, and every forced (FUA) write before c
+//   volatile  the other writes and discards between that flush and c; any subset of them arrived,
+//             in the order of the log
+// Where there is no flush the volatile part reaches back to the base. A lying disk ignores
+// flushes and forced writes. A forced write at c itself is in flight: absent is the cut before it,
+// present the cut behind it. Whole writes are lost or not; tearing them is not modelled here.
+//
+// Order of the log: a plain write is logged with the next flush, a forced write at once, so a plain
+// write that is logged after an overlapping forced one, with no flush between, may be older. Such
+// states are built in both orders.
+//
+// Blind spot: a write that was submitted before a flush and completed after it is logged after it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+#include "framework/blocklog/history.h"
+#include "framework/crashstate/crash_state_id.h"
+#include "framework/image/block_table.h"
+
+namespace plugpull::crashstate {
+
+// What the model cannot see, in words, for reports.
+extern const char kBlindSpot[];
+
+// All crash states of one disk's history under one model. Const methods are thread-safe.
+class CrashSpace {
+ public:
+  // `history` and `base` (its bytes at history.base, exactly history.device_size long) outlive it.
+  static Result<std::unique_ptr<CrashSpace>> Make(const blocklog::History& history,
+                                                  std::span<const uint8_t> base,
+                                                  const DeviceModel& model, std::string disk);
+
+  const blocklog::History& history() const { return *history_; }
+  const DeviceModel& model() const { return model_; }
+  const std::string& disk() const { return disk_; }
+  const image::BlockTable& table() const { return *table_; }
+
+  // Positions are numbers of events; first_cut() <= c <= last_cut().
+  size_t first_cut() const { return history_->base; }
+  size_t last_cut() const { return history_->events.size(); }
+  // The log entry that stands for a cut in an id, and back (a user error when out of range).
+  uint64_t EntryOfCut(size_t cut) const;
+  Result<size_t> CutOfEntry(uint64_t entry) const;
+
+  // Where the volatile part of a cut begins: events before it are durable, all of them.
+  size_t WindowStart(size_t cut) const;
+  // Events in it that may be lost, ascending. Appends to `out`, which is cleared first.
+  void VolatileEvents(size_t cut, std::vector<size_t>& out) const;
+
+  // The lost events of a selection at a cut, ascending. A user error when an entry that it names
+  // is not volatile there.
+  Result<std::vector<size_t>> LostEvents(size_t cut, const Selection& selection) const;
+  // The same for a selection that an enumerator made, without the check.
+  void LostEventsInto(size_t cut, const Selection& selection, std::vector<size_t>& volatile_events,
+                      std::vector<size_t>& lost) const;
+
+  // True when an arrived write overlaps an earlier forced write in the volatile part: then the
+  // order of the two is not known.
+  bool OrderUnknown(size_t cut, const std::vector<size_t>& lost) const;
+
+  // Applies one event to a state.
+  void Apply(size_t event, image::ImageState& state) const;
+
+ private:
+  CrashSpace() = default;
+  Status Index(std::span<const uint8_t> base);
+
+  struct Pieces {
+    uint32_t first_piece = 0;  // in piece_rank_ and piece_content_
+    uint32_t count = 0;
+  };
+
+  const blocklog::History* history_ = nullptr;
+  DeviceModel model_;
+  std::string disk_;
+  std::unique_ptr<image::BlockTable> table_;
+  std::vector<Pieces> pieces_;  // one for each event
+  std::vector<uint32_t> piece_rank_;
+  std::vector<image::ContentId> piece_content_;
+  std::vector<size_t> window_start_;  // one for each cut
+  std::vector<size_t> overlap_;       // events that overlap an earlier forced write, no flush between
+};
+
+// Builds states one after the other; cheap when cuts ascend. One for each thread.
+class StateBuilder {
+ public:
+  explicit StateBuilder(const CrashSpace& space);
+  // The state at `cut` without the `lost` events. The result is valid until the next call.
+  const image::ImageState& Build(size_t cut, const std::vector<size_t>& lost,
+                                 bool overlapping_older);
+
+ private:
+  const CrashSpace& space_;
+  size_t durable_until_;
+  image::ImageState durable_;
+  image::ImageState state_;
+};
+
+// The greatest power of two, at most 4096, that divides every offset and length of the history.
+uint32_t CommonBlockBytes(const blocklog::History& history);
+
+// Writes the events before history.base onto `image`, which is device_size long.
+void FoldBase(const blocklog::History& history, std::span<uint8_t> image, bool discard_keeps);
+
+// Sets history.base: behind the mark "base" as recorded, at 0 when `model.from_mkfs`.
+// For logs without marks: before the first write of an ext4 superblock that says that the file
+// system is mounted (needs_recovery); a user error when there is none and `base_has_ext4` is false.
+Status ChooseBase(blocklog::History& history, const DeviceModel& model, bool base_has_ext4);
+
+}  // namespace plugpull::crashstate

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/crashstate/crash_state_id.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+
+namespace plugpull::crashstate {
+namespace {
+
+constexpr size_t kTextMax = 65536;
+constexpr char kExample[] = "vol:cache@1042-lose.1031.1040";
+
+std::vector<std::string_view> Split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const size_t at = text.find(separator);
+    parts.push_back(text.substr(0, at));
+    if (at == std::string_view::npos) return parts;
+    text.remove_prefix(at + 1);
+  }
+}
+
+bool ParseNumber(std::string_view text, uint64_t& value, int base = 10) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+Error Bad(std::string_view text, std::string_view part, std::string_view what) {
+  return UserError(fmt::format("'{}' is no crash state id: '{}' {}; an id looks like {}",
+                               text.substr(0, 120), part.substr(0, 60), what, kExample));
+}
+
+bool ParseModel(std::string_view text, DeviceModel& model) {
+  const auto parts = Split(text, '.');
+  if (parts[0] != "cache" && parts[0] != "lying") return false;
+  model.lying = parts[0] == "lying";
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (parts[i] == "keep") {
+      model.discard_keeps = true;
+    } else if (parts[i] == "mkfs") {
+      model.from_mkfs = true;
+    } else if (parts[i].empty() || parts[i][0] != 'w' ||
+               !ParseNumber(parts[i].substr(1), model.window) || model.window == 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool ParseSelection(std::string_view text, Selection& selection) {
+  const auto parts = Split(text, '.');
+  if (parts[0] == "sample") {
+    selection.kind = Selection::Kind::kSample;
+    uint64_t permille = 0;
+    if (parts.size() < 3 || parts.size() > 4 || !ParseNumber(parts[1], selection.seed, 16) ||
+        !ParseNumber(parts[2], permille) || permille > 1000 ||
+        (parts.size() == 4 && (!ParseNumber(parts[3], selection.last) || selection.last == 0))) {
+      return false;
+    }
+    selection.lose_permille = static_cast<uint32_t>(permille);
+    return true;
+  }
+  if (parts[0] != "lose" && parts[0] != "keep") return false;
+  selection.kind = parts[0] == "lose" ? Selection::Kind::kLose : Selection::Kind::kKeep;
+  for (size_t i = 1; i < parts.size(); ++i) {
+    uint64_t entry;
+    if (!ParseNumber(parts[i], entry)) return false;
+    if (!selection.entries.empty() && entry <= selection.entries.back()) return false;
+    selection.entries.push_back(entry);
+  }
+  return selection.kind == Selection::Kind::kKeep || !selection.entries.empty();
+}
+
+}  // namespace
+
+std::string DeviceModel::ToWords() const {
+  std::string words = lying ? "lying disk (flushes and forced writes are ignored)" : "volatile cache";
+  if (window != 0) words += fmt::format(", at most {} writes volatile", window);
+  if (discard_keeps) words += ", discards keep the old bytes";
+  if (from_mkfs) words += ", cut from mkfs on";
+  return words;
+}
+
+std::string CrashStateId::ToString() const {
+  std::string text = fmt::format("{}:{}", disk, model.lying ? "lying" : "cache");
+  if (model.window != 0) text += fmt::format(".w{}", model.window);
+  if (model.discard_keeps) text += ".keep";
+  if (model.from_mkfs) text += ".mkfs";
+  text += fmt::format("@{}", cut);
+  switch (selection.kind) {
+    case Selection::Kind::kAllArrived:
+      break;
+    case Selection::Kind::kLose:
+      text += fmt::format("-lose.{}", fmt::join(selection.entries, "."));
+      break;
+    case Selection::Kind::kKeep:
+      text += selection.entries.empty() ? "-keep"
+                                        : fmt::format("-keep.{}", fmt::join(selection.entries, "."));
+      break;
+    case Selection::Kind::kSample:
+      text += fmt::format("-sample.{:x}.{}", selection.seed, selection.lose_permille);
+      if (selection.last != 0) text += fmt::format(".{}", selection.last);
+      break;
+  }
+  if (overlapping_older) text += "-older";
+  return text;
+}
+
+Result<CrashStateId> CrashStateId::Parse(std::string_view text) {
+  if (text.size() > kTextMax) {
+    return UserError(fmt::format("a crash state id of {} bytes; at most {}", text.size(), kTextMax));
+  }
+  CrashStateId id;
+  const size_t at = text.find('@');
+  const size_t colon = text.substr(0, at).find(':');
+  if (at == std::string_view::npos || colon == std::string_view::npos || colon == 0) {
+    return Bad(text, text, "has no DISK:MODEL@CUT");
+  }
+  id.disk = text.substr(0, colon);
+  const std::string_view model = text.substr(colon + 1, at - colon - 1);
+  if (!ParseModel(model, id.model)) {
+    return Bad(text, model, "is no device model (cache or lying, then .wN, .keep, .mkfs)");
+  }
+  const auto parts = Split(text.substr(at + 1), '-');
+  if (!ParseNumber(parts[0], id.cut)) return Bad(text, parts[0], "is no number of a log entry");
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (parts[i] == "older" && i + 1 == parts.size()) {
+      id.overlapping_older = true;
+    } else if (i != 1 || !ParseSelection(parts[i], id.selection)) {
+      return Bad(text, parts[i], "is no selection (lose.E..., keep.E..., sample.SEED.PERMILLE)");
+    }
+  }
+  return id;
+}
+
+}  // namespace plugpull::crashstate

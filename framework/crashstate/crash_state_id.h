@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The name of a crash state: short, printable, safe in a shell, and all that is needed to build
+// the image again from the recording.
+//
+//   DISK:MODEL@CUT[-lose.E.E... | -keep.E.E... | -sample.SEED.PERMILLE[.LAST]][-older]
+//   vol:cache@1042                      everything before log entry 1042
+//   vol:cache@1042-lose.1031.1040       the same, but entries 1031 and 1040 never arrived
+//   vol:lying@2210-keep.1500            of all volatile writes before 2210 only 1500 arrived
+//   vol:cache@2210-sample.1f3a.500      each volatile write lost with a chance of 500 in 1000
+//   vol:cache.w64@2210-sample.7.100.64  under a window of 64; only the last 64 are drawn
+//   ...-older                           overlapping writes that were logged after a forced write
+//                                       came before it (their order is not known)
+//
+// MODEL: cache (a flush makes durable) or lying (flushes are ignored), then .wN (only the last N
+// writes are volatile), .keep (discards leave the old bytes), .mkfs (cut from the log's start).
+// Entries are numbers of log entries, as `plugpull log show` prints them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "framework/base/result.h"
+
+namespace plugpull::crashstate {
+
+// What the disk does; the values of scenario.proto's Model that shape a state.
+struct DeviceModel {
+  bool lying = false;
+  uint64_t window = 0;  // volatile writes at most; 0: no bound
+  bool discard_keeps = false;
+  bool from_mkfs = false;
+  bool operator==(const DeviceModel&) const = default;
+  std::string ToWords() const;  // "volatile cache", "lying (flushes are ignored), window 64"
+};
+
+// Which of the volatile writes never reached the disk.
+struct Selection {
+  enum class Kind : uint8_t { kAllArrived, kLose, kKeep, kSample };
+  Kind kind = Kind::kAllArrived;
+  std::vector<uint64_t> entries;  // of kLose and kKeep: log entries, ascending
+  uint64_t seed = 0;              // of kSample
+  uint32_t lose_permille = 0;     // of kSample
+  uint64_t last = 0;              // of kSample: only so many last volatile writes; 0: all
+  bool operator==(const Selection&) const = default;
+};
+
+struct CrashStateId {
+  std::string disk;
+  DeviceModel model;
+  uint64_t cut = 0;  // log entry; what is before it happened
+  Selection selection;
+  bool overlapping_older = false;
+  bool operator==(const CrashStateId&) const = default;
+
+  std::string ToString() const;
+  // A user error that says where the text stops being an id. At most 64 KiB of text.
+  static Result<CrashStateId> Parse(std::string_view text);
+};
+
+}  // namespace plugpull::crashstate

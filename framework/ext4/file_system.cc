@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/ext4/file_system.h"
+
+#include <ext2fs/ext2fs.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "framework/ext4/memory_io.h"
+#include "framework/ext4/superblock.h"
+
+namespace plugpull::ext4 {
+namespace {
+
+// Bounds that a hostile image cannot push us over.
+constexpr size_t kNamesPerFolderMax = 1'000'000;
+constexpr size_t kDepthMax = 256;
+constexpr uint64_t kJournalBlocksMax = 1ULL << 28;
+
+std::string LibraryMessage(errcode_t error) {
+  static std::once_flag once;
+  std::call_once(once, [] { initialize_ext2_error_table(); });
+  return error_message(error);
+}
+
+}  // namespace
+
+struct FileSystem::Impl {
+  ext2_filsys fs = nullptr;
+  std::unordered_map<uint32_t, std::map<std::string, uint32_t>> folders;  // names by inode
+
+  ~Impl() {
+    if (fs != nullptr) ext2fs_free(fs);
+  }
+
+  Result<const std::map<std::string, uint32_t>*> Names(uint32_t folder) {
+    if (const auto it = folders.find(folder); it != folders.end()) return &it->second;
+    std::map<std::string, uint32_t> names;
+    const auto add = [](ext2_dir_entry* entry, int, int, char*, void* data) {
+      auto& found = *static_cast<std::map<std::string, uint32_t>*>(data);
+      const auto length = static_cast<size_t>(ext2fs_dirent_name_len(entry));
+      if (entry->inode != 0) found.emplace(std::string(entry->name, length), entry->inode);
+      return found.size() > kNamesPerFolderMax ? DIRENT_ABORT : 0;
+    };
+    const errcode_t error = ext2fs_dir_iterate(fs, folder, 0, nullptr, add, &names);
+    if (error != 0) {
+      return UserError(fmt::format("folder inode {} cannot be read: {}", folder,
+                                   LibraryMessage(error)));
+    }
+    return &folders.emplace(folder, std::move(names)).first->second;
+  }
+
+  Result<Node> NodeOf(uint32_t number) {
+    ext2_inode inode{};
+    if (const errcode_t error = ext2fs_read_inode(fs, number, &inode); error != 0) {
+      return UserError(fmt::format("inode {} cannot be read: {}", number, LibraryMessage(error)));
+    }
+    Node node;
+    node.inode = number;
+    node.folder = LINUX_S_ISDIR(inode.i_mode);
+    node.regular = LINUX_S_ISREG(inode.i_mode);
+    node.size_bytes = EXT2_I_SIZE(&inode);
+    return node;
+  }
+};
+
+FileSystem::FileSystem(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FileSystem::FileSystem(FileSystem&&) noexcept = default;
+FileSystem& FileSystem::operator=(FileSystem&&) noexcept = default;
+FileSystem::~FileSystem() = default;
+
+Result<FileSystem> FileSystem::Open(std::span<const uint8_t> image) {
+  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(image));
+  if (super.blocks_count > image.size() / super.block_bytes) {
+    return UserError(fmt::format("the file system has {} blocks of {} bytes, the image {} bytes",
+                                 super.blocks_count, super.block_bytes, image.size()));
+  }
+  auto impl = std::make_unique<Impl>();
+  SetMemoryImage(image);
+  const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS;
+  const errcode_t error =
+      ext2fs_open2("memory", nullptr, flags, 0, 0, MemoryIoManager(), &impl->fs);
+  if (error != 0) {
+    return UserError("the file system cannot be opened: " + LibraryMessage(error));
+  }
+  return FileSystem(std::move(impl));
+}
+
+Result<std::optional<Node>> FileSystem::Lookup(std::string_view path) {
+  uint32_t number = EXT2_ROOT_INO;
+  size_t start = 0;
+  size_t depth = 0;
+  while (start < path.size()) {
+    size_t stop = path.find('/', start);
+    if (stop == std::string_view::npos) stop = path.size();
+    PP_ASSIGN_OR_RETURN(const Node parent, impl_->NodeOf(number));
+    if (!parent.folder || ++depth > kDepthMax) return std::optional<Node>();
+    PP_ASSIGN_OR_RETURN(const auto* names, impl_->Names(number));
+    const auto it = names->find(std::string(path.substr(start, stop - start)));
+    if (it == names->end()) return std::optional<Node>();
+    number = it->second;
+    start = stop + 1;
+  }
+  PP_ASSIGN_OR_RETURN(const Node node, impl_->NodeOf(number));
+  return std::optional<Node>(node);
+}
+
+Result<void> FileSystem::Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out) {
+  std::memset(out.data(), 0, out.size());
+  ext2_file_t file = nullptr;
+  errcode_t error = ext2fs_file_open(impl_->fs, inode, 0, &file);
+  __u64 at = 0;
+  if (error == 0) error = ext2fs_file_llseek(file, offset, EXT2_SEEK_SET, &at);
+  size_t done = 0;
+  while (error == 0 && done < out.size()) {
+    unsigned int got = 0;
+    const auto wanted = static_cast<unsigned int>(std::min<size_t>(out.size() - done, 1 << 20));
+    error = ext2fs_file_read(file, out.data() + done, wanted, &got);
+    if (got == 0) break;
+    done += got;
+  }
+  if (file != nullptr) ext2fs_file_close(file);
+  if (error != 0) {
+    return UserError(fmt::format("inode {} cannot be read at byte {}: {}", inode, offset + done,
+                                 LibraryMessage(error)));
+  }
+  return OkStatus();
+}
+
+std::vector<FileSystem::MetadataRange> FileSystem::MetadataRanges() const {
+  using Kind = MetadataRange::Kind;
+  const ext2_filsys fs = impl_->fs;
+  std::vector<MetadataRange> ranges;
+  ranges.push_back({Kind::kGroupDescriptors, 0, fs->super->s_first_data_block + 1ULL,
+                    fs->desc_blocks});
+  for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
+    ranges.push_back({Kind::kBlockBitmap, group, ext2fs_block_bitmap_loc(fs, group), 1});
+    ranges.push_back({Kind::kInodeBitmap, group, ext2fs_inode_bitmap_loc(fs, group), 1});
+    ranges.push_back({Kind::kInodeTable, group, ext2fs_inode_table_loc(fs, group),
+                      fs->inode_blocks_per_group});
+  }
+  std::sort(ranges.begin(), ranges.end(),
+            [](const auto& a, const auto& b) { return a.first_block < b.first_block; });
+  return ranges;
+}
+
+uint32_t FileSystem::inodes_per_group() const { return impl_->fs->super->s_inodes_per_group; }
+
+uint32_t FileSystem::inodes_per_block() const {
+  return impl_->fs->blocksize / EXT2_INODE_SIZE(impl_->fs->super);
+}
+
+Result<std::vector<uint64_t>> FileSystem::JournalBlocks() {
+  const auto* super = impl_->fs->super;
+  std::vector<uint64_t> blocks;
+  if ((super->s_feature_compat & kCompatHasJournal) == 0 || super->s_journal_inum == 0) return blocks;
+  PP_ASSIGN_OR_RETURN(const Node node, impl_->NodeOf(super->s_journal_inum));
+  const uint64_t count = node.size_bytes / impl_->fs->blocksize;
+  if (count > kJournalBlocksMax) {
+    return UserError(fmt::format("the journal has {} blocks; at most {} are believed", count,
+                                 kJournalBlocksMax));
+  }
+  for (uint64_t i = 0; i < count; ++i) {
+    blk64_t physical = 0;
+    const errcode_t error = ext2fs_bmap2(impl_->fs, super->s_journal_inum, nullptr, nullptr, 0, i,
+                                         nullptr, &physical);
+    if (error != 0) {
+      return UserError(fmt::format("block {} of the journal cannot be found: {}", i,
+                                   LibraryMessage(error)));
+    }
+    blocks.push_back(physical);
+  }
+  return blocks;
+}
+
+}  // namespace plugpull::ext4

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files of an ext4 image in memory, read with libext2fs. Nothing is repaired and nothing is
+// written; hostile images give errors, not crashes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "framework/base/result.h"
+
+namespace plugpull::ext4 {
+
+struct Node {
+  uint32_t inode = 0;
+  bool folder = false;
+  bool regular = false;
+  uint64_t size_bytes = 0;
+};
+
+class FileSystem {
+ public:
+  // `image` must not change, and must outlive the result. A user error when there is no file
+  // system that libext2fs can open.
+  static Result<FileSystem> Open(std::span<const uint8_t> image);
+  FileSystem(FileSystem&&) noexcept;
+  FileSystem& operator=(FileSystem&&) noexcept;
+  ~FileSystem();
+
+  // What a path names, relative to the root, without a leading slash; "" is the root. Nothing
+  // when there is no such name; an error when a folder on the way cannot be read.
+  Result<std::optional<Node>> Lookup(std::string_view path);
+  // Fills `out` from a regular file; what is behind its end, and holes, are zeroes.
+  Result<void> Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out);
+
+  // Where the metadata of the block groups lies, in blocks, ascending.
+  struct MetadataRange {
+    enum class Kind : uint8_t { kGroupDescriptors, kBlockBitmap, kInodeBitmap, kInodeTable };
+    Kind kind;
+    uint32_t group;
+    uint64_t first_block;
+    uint64_t blocks;
+  };
+  std::vector<MetadataRange> MetadataRanges() const;
+  uint32_t inodes_per_group() const;
+  uint32_t inodes_per_block() const;
+
+  // Blocks of the journal inode, by their place in the journal; empty without an internal journal.
+  Result<std::vector<uint64_t>> JournalBlocks();
+
+ private:
+  struct Impl;
+  explicit FileSystem(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace plugpull::ext4

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The jbd2 journal as it lies on the disk. Layout and rules: include/linux/jbd2.h,
+// fs/jbd2/recovery.c and fs/jbd2/journal.c of the Linux kernel. Numbers on the disk are
+// big-endian. Nothing here replays; see framework/oracle for who does.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+
+namespace plugpull::ext4 {
+
+enum class JournalBlockType : uint8_t { kNone, kDescriptor, kCommit, kSuper, kRevoke };
+
+struct JournalHeader {
+  JournalBlockType type = JournalBlockType::kNone;
+  uint32_t sequence = 0;
+};
+
+// By magic and type alone: a data block never carries the magic (it is escaped).
+JournalHeader ParseJournalHeader(std::span<const uint8_t> block);
+
+struct JournalSuper {
+  uint32_t block_bytes = 0;
+  uint32_t blocks = 0;      // s_maxlen
+  uint32_t first = 0;       // first block of the log proper
+  uint32_t sequence = 0;    // of the first transaction to replay
+  uint32_t start = 0;       // its block; 0: the journal is empty
+  int32_t error = 0;        // s_errno
+  uint32_t feature_incompat = 0;
+  uint32_t feature_compat = 0;
+  std::vector<uint8_t> uuid;  // 16 bytes
+
+  bool checksum_v3() const { return (feature_incompat & 0x10) != 0; }
+  bool checksum_v2() const { return (feature_incompat & 0x8) != 0; }
+  bool has_64bit() const { return (feature_incompat & 0x2) != 0; }
+  bool async_commit() const { return (feature_incompat & 0x4) != 0; }
+};
+
+// A user error when the block is no journal superblock.
+Result<JournalSuper> ParseJournalSuper(std::span<const uint8_t> block);
+
+struct JournalTag {
+  uint64_t block = 0;     // home of the data, in file-system blocks
+  uint32_t flags = 0;     // 1: escaped
+  uint32_t checksum = 0;  // low 16 bits of it under v2
+};
+
+// The tags of a descriptor block, bounded by the block.
+std::vector<JournalTag> ParseTags(const JournalSuper& super, std::span<const uint8_t> descriptor);
+
+// Where the journal lies in an image.
+struct JournalLayout {
+  std::vector<uint64_t> blocks;  // file-system blocks, by place in the journal
+  uint32_t block_bytes = 0;
+};
+
+// Of the file system in the image; no blocks when it has no internal journal.
+Result<JournalLayout> FindJournal(std::span<const uint8_t> image);
+
+// The journal superblock in an image.
+Result<JournalSuper> ReadJournalSuper(std::span<const uint8_t> image, const JournalLayout& layout);
+
+// What recovery would meet, judged as fs/jbd2/recovery.c does in its three passes, without
+// replaying anything.
+struct JournalInspection {
+  enum class Outcome : uint8_t {
+    kEmpty,    // nothing to replay
+    kReplays,  // transactions would be replayed up to a normal end
+    kRefused,  // the kernel gives up: a checksum is wrong, or a block is missing
+  };
+  Outcome outcome = Outcome::kEmpty;
+  uint32_t transactions = 0;  // complete ones
+  std::string reason;         // of a refusal
+};
+JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLayout& layout);
+
+// Empties the journal without replaying it, as the kernel does when the file system does not need
+// recovery (ext4_load_journal, jbd2_journal_wipe): s_start becomes 0.
+Status DiscardJournal(std::span<uint8_t> image, const JournalLayout& layout);
+
+}  // namespace plugpull::ext4

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// A recovered file system, as far as the content oracle needs to see it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "framework/base/result.h"
+
+namespace plugpull::oracle {
+
+enum class NodeType : uint8_t { kFile, kFolder, kOther };
+
+struct NodeInfo {
+  uint64_t inode = 0;
+  NodeType type = NodeType::kFile;
+  uint64_t size = 0;  // bytes
+};
+
+// Used from one thread.
+class FileSystemView {
+ public:
+  virtual ~FileSystemView() = default;
+
+  // What a path stands for: relative to the root folder, without a leading slash; "" is the root
+  // itself. Nothing when there is no such name, or a folder on the way to it is missing or is no
+  // folder. An error when the image could not be read there.
+  virtual Result<std::optional<NodeInfo>> Lookup(const std::string& path) = 0;
+
+  // Fills `out` from byte `offset` of a file that Lookup has found; holes read as zeroes. Never
+  // asked for bytes past the size. An error when they could not be read.
+  virtual Status Read(uint64_t inode, uint64_t offset, std::span<uint8_t> out) = 0;
+};
+
+}  // namespace plugpull::oracle

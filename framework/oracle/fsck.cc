@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/oracle/fsck.h"
+
+#include <fmt/format.h>
+
+#include "framework/ext4/superblock.h"
+
+namespace plugpull::oracle {
+namespace {
+
+// Exit status bits, e2fsck(8).
+constexpr int kCorrected = 1;
+constexpr int kReboot = 2;
+constexpr int kUncorrected = 4;
+constexpr int kOperational = 8;
+
+constexpr Millis kTimeout{120000};
+constexpr size_t kEvidenceBytesMax = 1200;
+
+// The first lines that say something.
+std::string Evidence(const os::RunOutput& output) {
+  std::string evidence;
+  size_t start = 0;
+  while (start < output.out.size() && evidence.size() < kEvidenceBytesMax) {
+    size_t stop = output.out.find('\n', start);
+    if (stop == std::string::npos) stop = output.out.size();
+    const std::string line = output.out.substr(start, stop - start);
+    start = stop + 1;
+    if (line.empty() || line.starts_with("e2fsck 1.") || line.starts_with("Pass ")) continue;
+    if (!evidence.empty()) evidence += '\n';
+    evidence += line.substr(0, 200);
+  }
+  return evidence;
+}
+
+// What recovery prints when it met something in the journal that it would not replay
+// (e2fsck/problem.c and e2fsck/recovery.c).
+bool SaysRefused(const std::string& text) {
+  for (const char* phrase : {"Journal checksum error", "journal transaction", "was corrupt, replay was aborted",
+                             "Journal superblock is corrupt", "journal superblock is corrupt",
+                             "unsupported journal", "Superblock has an invalid journal"}) {
+    if (text.find(phrase) != std::string::npos) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<Fsck> Fsck::Find() {
+  Fsck fsck;
+  PP_ASSIGN_OR_RETURN(fsck.path_, os::FindProgram("e2fsck", "e2fsprogs"));
+  PP_ASSIGN_OR_RETURN(const auto output,
+                      os::RunProgram({.argv = {fsck.path_, "-V"},
+                                      .environment = {"LC_ALL=C"},
+                                      .pass_fds = {},
+                                      .folder = {}},
+                                     Millis(10000)));
+  fsck.version_ = output.out.substr(0, output.out.find('\n'));
+  return fsck;
+}
+
+Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments) const {
+  os::SubprocessOptions options;
+  options.argv = {path_};
+  options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+  options.argv.push_back("/proc/self/fd/3");
+  // The configuration of the machine must not shape a verdict, nor the time of day an image.
+  options.environment = {"LC_ALL=C", "E2FSCK_CONFIG=/dev/null", "E2FSCK_TIME=1700000000"};
+  options.pass_fds = {{fd, 3}};
+  return os::RunProgram(std::move(options), kTimeout, Bytes(64 << 10));
+}
+
+RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journal) {
+  const auto before = ext4::ParseSuperblock(image.bytes());
+  if (!before.ok()) return {Outcome::kHolds, "nothing to recover: " + before.error().message};
+  const ext4::JournalInspection inspection = ext4::InspectJournal(image.bytes(), journal);
+  const bool has_log = inspection.outcome != ext4::JournalInspection::Outcome::kEmpty;
+  if (!before->needs_recovery() && before->has_journal() && has_log) {
+    if (const Status status = ext4::DiscardJournal(image.bytes(), journal); !status.ok()) {
+      return {Outcome::kViolated, "the journal cannot be emptied: " + status.error().message};
+    }
+    if (before->last_orphan == 0) return {Outcome::kHolds, "the kernel empties this journal unread"};
+  } else if (!before->needs_recovery() && before->last_orphan == 0) {
+    return {Outcome::kHolds, "nothing to recover"};
+  }
+  if (before->needs_recovery() &&
+      inspection.outcome == ext4::JournalInspection::Outcome::kRefused) {
+    return {Outcome::kViolated, inspection.reason};
+  }
+  ++recoveries_;
+  const auto output = Run(image.fd(), {"-y", "-E", "journal_only"});
+  if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
+  const std::string evidence = fmt::format("e2fsck -y -E journal_only: {}\n{}",
+                                           output->exit.ToString(), Evidence(*output));
+  if (output->exit.signaled || (output->exit.code & ~(kCorrected | kReboot | kUncorrected | kOperational)) != 0) {
+    return {Outcome::kUnknown, evidence};
+  }
+  const auto after = ext4::ParseSuperblock(image.bytes());
+  const auto journal_after = ext4::ReadJournalSuper(image.bytes(), journal);
+  const bool new_error = after.ok() && (after->state & ext4::kStateErrors) != 0 &&
+                         (before->state & ext4::kStateErrors) == 0;
+  const bool journal_error = journal_after.ok() && journal_after->error != 0;
+  if (SaysRefused(output->out) || new_error || journal_error) return {Outcome::kViolated, evidence};
+  return {Outcome::kHolds, evidence};
+}
+
+StructureResult Fsck::Check(const WorkImage& image) {
+  ++checks_;
+  const auto output = Run(image.fd(), {"-fn"});
+  if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
+  const std::string evidence =
+      fmt::format("e2fsck -fn: {}\n{}", output->exit.ToString(), Evidence(*output));
+  if (output->exit.signaled) return {Outcome::kUnknown, evidence};
+  if (output->exit.code == 0) return {Outcome::kHolds, {}};
+  if ((output->exit.code & kUncorrected) != 0) return {Outcome::kViolated, evidence};
+  // Status 8 alone: it could not open the file system. That is the image's fault when the
+  // superblock is, and ours or the machine's otherwise.
+  const bool image_fault = output->out.find("uperblock") != std::string::npos ||
+                           output->out.find("Bad magic") != std::string::npos ||
+                           output->out.find("unsupported feature") != std::string::npos;
+  if (output->exit.code == kOperational && image_fault) return {Outcome::kViolated, evidence};
+  return {Outcome::kUnknown, evidence};
+}
+
+}  // namespace plugpull::oracle

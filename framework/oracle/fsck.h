@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// e2fsck as the authority on structure: it recovers crash states and judges what it recovered.
+//
+// Recovery is `e2fsck -y -E journal_only`, never with -f, which would repair everything. Where
+// the kernel would not replay (the file system does not ask for recovery, yet the journal is not
+// empty) e2fsck is not let near the journal: it is emptied as the kernel does.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "framework/base/result.h"
+#include "framework/ext4/journal.h"
+#include "framework/oracle/outcome.h"
+#include "framework/oracle/outcome.h"
+#include "framework/oracle/work_image.h"
+#include "framework/os/subprocess.h"
+
+namespace plugpull::oracle {
+
+struct RecoveryResult {
+  // kHolds: recovered, or nothing to do. kViolated: the journal was refused. kUnknown: it could
+  // not be tried, or ended in a way that says nothing.
+  Outcome outcome = Outcome::kUnknown;
+  std::string evidence;
+};
+
+struct StructureResult {
+  Outcome outcome = Outcome::kUnknown;
+  std::string evidence;  // what e2fsck found, the first lines
+};
+
+// Thread-safe; one e2fsck process for each call.
+class Fsck {
+ public:
+  // An environment error when e2fsck is not installed.
+  static Result<Fsck> Find();
+  Fsck(Fsck&& other) noexcept : path_(std::move(other.path_)), version_(std::move(other.version_)) {}
+
+  // Replays the journal and processes orphans, in the image.
+  RecoveryResult Recover(WorkImage& image, const ext4::JournalLayout& journal);
+  // Judges without changing anything.
+  StructureResult Check(const WorkImage& image);
+
+  const std::string& version() const { return version_; }
+  uint64_t recoveries() const { return recoveries_; }
+  uint64_t checks() const { return checks_; }
+
+ private:
+  Fsck() = default;
+  Result<os::RunOutput> Run(int fd, std::vector<std::string> arguments) const;
+
+  std::string path_;
+  std::string version_;
+  std::atomic<uint64_t> recoveries_ = 0;
+  std::atomic<uint64_t> checks_ = 0;
+};
+
+}  // namespace plugpull::oracle

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/report/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "framework/report/summary.h"
+
+namespace plugpull::report {
+namespace {
+
+using Json = nlohmann::ordered_json;  // keys in the order in which they are written
+
+Json StatesJson(const StateCounts& states) {
+  return {{"enumerated", states.enumerated()},
+          {"distinct", states.distinct()},
+          {"holds", states.holds()},
+          {"violated", states.violated()},
+          {"unknown", states.unknown()}};
+}
+
+Json VerdictJson(const DiskReport& disk, const Finding& finding) {
+  Json verdict = {{"oracle", OracleWord(finding)},
+                  {"class", ClassWord(finding)},
+                  {"count", finding.count()},
+                  {"example", finding.example()},
+                  {"expected", finding.expected()},
+                  {"command", finding.command()},
+                  {"disk", disk.disk()},
+                  {"in_baseline", finding.in_baseline()},
+                  {"evidence", finding.evidence()},
+                  {"lost_writes", finding.lost_writes()},
+                  {"lost", Json::array()}};
+  for (const std::string& lost : finding.lost()) verdict["lost"].push_back(lost);
+  return verdict;
+}
+
+template <typename Classes>
+Json ClassesJson(const Classes& classes) {
+  Json list = Json::array();
+  for (const int value : classes) {
+    list.push_back(FindingClass_Name(static_cast<FindingClass>(value)));
+  }
+  return list;
+}
+
+Json CoverageJson(const CoverageReport& coverage) {
+  return {{"log_entries", coverage.log_entries()},
+          {"writes", coverage.writes()},
+          {"flushes", coverage.flushes()},
+          {"fua_writes", coverage.fua_writes()},
+          {"discards", coverage.discards()},
+          {"marks", coverage.marks()},
+          {"commits", coverage.commits()},
+          {"tail_moves", coverage.tail_moves()},
+          {"checkpoints", coverage.checkpoints()},
+          {"revokes", coverage.revokes()},
+          {"wraps", coverage.wraps()},
+          {"weak", coverage.weak()},
+          {"order_unknown", coverage.order_unknown()},
+          {"dropped_bytes", coverage.dropped_bytes()},
+          {"dropped_reason", coverage.dropped_reason()},
+          {"blind_spot", coverage.blind_spot()}};
+}
+
+Json DiskJson(const DiskReport& disk) {
+  Json json = {{"disk", disk.disk()},
+               {"model", disk.model()},
+               {"states", StatesJson(disk.states())},
+               {"enumerators", Json::array()},
+               {"coverage", nullptr},
+               {"judges", Json::array()},
+               {"notes", Json::array()}};
+  for (const EnumeratorReport& enumerator : disk.enumerator()) {
+    json["enumerators"].push_back({{"name", enumerator.name()},
+                                   {"states", StatesJson(enumerator.states())},
+                                   {"found", ClassesJson(enumerator.found())},
+                                   {"exhaustive", enumerator.exhaustive()}});
+  }
+  if (disk.has_coverage()) json["coverage"] = CoverageJson(disk.coverage());
+  for (const JudgeCount& judge : disk.judge()) {
+    json["judges"].push_back({{"judge", judge.judge()}, {"runs", judge.runs()}});
+  }
+  for (const std::string& note : disk.note()) json["notes"].push_back(note);
+  return json;
+}
+
+const char* OutcomeWord(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kAsExpected:
+      return "as_expected";
+    case Outcome::kDiffers:
+      return "differs";
+    case Outcome::kUserError:
+    case Outcome::kFailure:
+      return "error";
+    case Outcome::kSkipped:
+      return "skipped";
+  }
+  return "error";
+}
+
+Json RunJson(const RunReport& run) {
+  Json json = {{"name", run.name()},
+               {"variant", run.variant()},
+               {"seed", run.seed()},
+               {"kernel", run.kernel()},
+               {"states", StatesJson(SumStates(run))},
+               {"verdicts", Json::array()}};
+  for (const DiskReport& disk : run.disk()) {
+    for (const Finding& finding : disk.finding()) {
+      json["verdicts"].push_back(VerdictJson(disk, finding));
+    }
+  }
+  const Outcome outcome = OutcomeOf(run);
+  json["outcome"] = OutcomeWord(outcome);
+  json["as_expected"] = outcome == Outcome::kAsExpected;
+  json["expected"] = ClassesJson(run.expected());
+  json["missed"] = ClassesJson(run.missed());
+  json["error"] = run.error();
+  json["error_kind"] = run.error_kind();
+  json["incomplete_reason"] = run.incomplete_reason();
+  json["skipped"] = run.skipped();
+  json["skip_reason"] = run.skip_reason();
+  json["command"] = run.command();
+  json["summary"] = run.summary();
+  json["kernel_release"] = run.kernel_release();
+  json["accelerator"] = run.accelerator();
+  json["recording"] = run.recording();
+  json["guest_wall_ms"] = run.guest_wall_ms();
+  json["check_wall_ms"] = run.check_wall_ms();
+  json["disks"] = Json::array();
+  for (const DiskReport& disk : run.disk()) json["disks"].push_back(DiskJson(disk));
+  return json;
+}
+
+}  // namespace
+
+std::string RenderJson(const ReportList& reports) {
+  Json list = Json::array();
+  for (const RunReport& run : reports.run()) list.push_back(RunJson(run));
+  return list.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace plugpull::report

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/report/summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+namespace plugpull::report {
+namespace {
+
+uint64_t SaturatingSum(uint64_t a, uint64_t b) {
+  const uint64_t most = std::numeric_limits<uint64_t>::max();
+  return a > most - b ? most : a + b;
+}
+
+std::string Counted(uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+}  // namespace
+
+Outcome OutcomeOf(const RunReport& run) {
+  if (run.skipped()) return Outcome::kSkipped;
+  if (!run.error().empty() || !run.error_kind().empty()) {
+    return run.error_kind() == "user" ? Outcome::kUserError : Outcome::kFailure;
+  }
+  if (!run.incomplete_reason().empty()) return Outcome::kFailure;
+  return run.as_expected() ? Outcome::kAsExpected : Outcome::kDiffers;
+}
+
+int ExitStatus(const ReportList& reports) {
+  std::set<Outcome> outcomes;
+  for (const RunReport& run : reports.run()) outcomes.insert(OutcomeOf(run));
+  if (outcomes.contains(Outcome::kUserError)) return 2;
+  if (outcomes.contains(Outcome::kFailure)) return 3;
+  if (outcomes.contains(Outcome::kDiffers)) return 1;
+  return outcomes.contains(Outcome::kAsExpected) ? 0 : 4;
+}
+
+std::vector<std::string> Differences(const RunReport& run) {
+  std::vector<std::string> violated;
+  std::vector<std::string> unknown;
+  for (const DiskReport& disk : run.disk()) {
+    const std::string where = run.disk_size() > 1 ? fmt::format(", disk {}", disk.disk()) : "";
+    for (const Finding& finding : disk.finding()) {
+      if (finding.in_baseline()) continue;
+      const std::string who = OracleWord(finding) + where;
+      if (finding.kind() == Finding::UNKNOWN) {
+        unknown.push_back(
+            fmt::format("{} could not be judged ({})", Counted(finding.count(), "state"), who));
+      } else if (!finding.expected()) {
+        violated.push_back(fmt::format("not expected: {} in {} ({})", ClassWord(finding),
+                                       Counted(finding.count(), "state"), who));
+      }
+    }
+  }
+  for (const int missed : run.missed()) {
+    violated.push_back(fmt::format("expected and not found: {}",
+                                   FindingClass_Name(static_cast<FindingClass>(missed))));
+  }
+  violated.insert(violated.end(), unknown.begin(), unknown.end());
+  if (violated.empty())
+    violated.emplace_back("the run is marked as not as expected, without a finding");
+  return violated;
+}
+
+std::string ErrorText(const RunReport& run) {
+  if (run.error().empty() && run.error_kind().empty()) {
+    return fmt::format("the recording is incomplete, so no verdict can be relied on: {}",
+                       run.incomplete_reason());
+  }
+  const std::string kind = run.error_kind().empty() ? "internal" : run.error_kind();
+  return fmt::format("{} error: {}", kind, run.error().empty() ? "(no message)" : run.error());
+}
+
+std::string OracleWord(const Finding& finding) {
+  std::string word = Oracle_Name(finding.oracle());
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return word;
+}
+
+std::string ClassWord(const Finding& finding) {
+  return finding.kind() == Finding::UNKNOWN ? "UNKNOWN" : FindingClass_Name(finding.class_());
+}
+
+std::string RunWord(const RunReport& run) {
+  return run.variant().empty() ? run.name() : fmt::format("{}/{}", run.name(), run.variant());
+}
+
+StateCounts SumStates(const RunReport& run) {
+  StateCounts sum;
+  for (const DiskReport& disk : run.disk()) {
+    const StateCounts& states = disk.states();
+    sum.set_enumerated(SaturatingSum(sum.enumerated(), states.enumerated()));
+    sum.set_distinct(SaturatingSum(sum.distinct(), states.distinct()));
+    sum.set_holds(SaturatingSum(sum.holds(), states.holds()));
+    sum.set_violated(SaturatingSum(sum.violated(), states.violated()));
+    sum.set_unknown(SaturatingSum(sum.unknown(), states.unknown()));
+  }
+  return sum;
+}
+
+bool HoldsWeakly(const DiskReport& disk) {
+  const StateCounts& states = disk.states();
+  return disk.coverage().weak() && states.holds() > 0 && states.violated() == 0;
+}
+
+bool IsPrefix(const EnumeratorReport& enumerator) {
+  return enumerator.name().starts_with("prefix");
+}
+
+}  // namespace plugpull::report

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/report/terminal.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "framework/report/summary.h"
+#include "framework/report/table.h"
+#include "framework/report/text.h"
+
+namespace plugpull::report {
+namespace {
+
+constexpr int kWidthLeast = 60;
+constexpr int kLabelWidth = 13;  // of the words on the left of a run's facts
+constexpr int kIndent = 2;
+constexpr size_t kEvidenceLinesMax = 4;
+constexpr size_t kEvidenceBytesMax = 4096;
+constexpr int kLostMax = 4;  // lost writes that are named
+
+constexpr Table::Kind kText = Table::Kind::kText;
+constexpr Table::Kind kNumber = Table::Kind::kNumber;
+
+std::string Number(uint64_t value) { return fmt::format("{}", value); }
+
+std::string Spaces(int count) { return std::string(static_cast<size_t>(count), ' '); }
+
+std::string Seconds(uint64_t milliseconds) {
+  return fmt::format("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100);
+}
+
+// "  label      text", the text wrapped under itself.
+std::string Fact(const Style& style, std::string_view label, std::string_view text,
+                 Tone tone = Tone::kPlain) {
+  std::string out;
+  const int left = kIndent + kLabelWidth;
+  for (const std::string& line : WrapToWidth(Printable(text), style.width - left)) {
+    const std::string shown = out.empty() ? std::string(label) : std::string();
+    out += Spaces(kIndent) + style.Paint(Tone::kDim, shown) +
+           Spaces(std::max(1, kLabelWidth - static_cast<int>(shown.size()))) +
+           style.Paint(tone, line) + "\n";
+  }
+  return out;
+}
+
+// A command on a line of its own, whole, so that it can be copied.
+std::string Command(const Style& style, std::string_view label, const std::string& command) {
+  if (command.empty()) return {};
+  return Spaces(kIndent) + style.Paint(Tone::kDim, label) +
+         Spaces(std::max(1, kLabelWidth - static_cast<int>(label.size()))) + Printable(command) +
+         "\n";
+}
+
+template <typename Classes>
+std::string ClassLines(const Classes& classes) {
+  std::string out;
+  for (const int value : classes) {
+    if (!out.empty()) out += '\n';
+    out += FindingClass_Name(static_cast<FindingClass>(value));
+  }
+  return out.empty() ? "nothing" : out;
+}
+
+// ---- one finding
+
+Cell ExpectedCell(const Finding& finding) {
+  if (finding.in_baseline()) return {"baseline", Tone::kWarn};
+  if (finding.kind() == Finding::UNKNOWN || !finding.expected()) return {"no", Tone::kBad};
+  return {"yes", Tone::kGood};
+}
+
+// At most kEvidenceLinesMax lines of a text that may be long and have lines of its own.
+std::vector<std::string> ShortLines(const Style& style, int left, std::string_view text) {
+  text = text.substr(0, kEvidenceBytesMax);
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    for (const std::string& line :
+         WrapToWidth(Printable(text.substr(0, end)), style.width - left)) {
+      if (line.empty()) continue;
+      if (lines.size() == kEvidenceLinesMax) {
+        lines.back() = Spaces(left) + std::string(style.Ellipsis());
+        return lines;
+      }
+      lines.push_back(Spaces(left) + line);
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+std::string LostWords(const Finding& finding) {
+  if (finding.lost_writes() == 0) return {};
+  std::string lost =
+      fmt::format("lost {} write{}", finding.lost_writes(), finding.lost_writes() == 1 ? "" : "s");
+  const int named = std::min(finding.lost_size(), kLostMax);
+  for (int i = 0; i < named; ++i) lost += (i == 0 ? ": " : "; ") + finding.lost(i);
+  if (named > 0 && finding.lost_writes() > static_cast<uint32_t>(named)) {
+    lost += fmt::format("; and {} more", finding.lost_writes() - static_cast<uint32_t>(named));
+  }
+  return lost;
+}
+
+// What stands below a finding's row: lost writes, evidence, and the command, which is never cut.
+std::vector<std::string> BelowFinding(const Style& style, const Finding& finding) {
+  const int left = kIndent + 4;
+  std::vector<std::string> lines = ShortLines(style, left, LostWords(finding));
+  const std::vector<std::string> evidence = ShortLines(style, left, finding.evidence());
+  lines.insert(lines.end(), evidence.begin(), evidence.end());
+  if (!finding.command().empty()) {
+    lines.push_back(Spaces(left) + "$ " + Printable(finding.command()));
+  }
+  return lines;
+}
+
+std::string FindingsTable(const Style& style, const DiskReport& disk) {
+  if (disk.finding().empty()) return {};
+  Table table;
+  table.AddColumn("finding", kText);
+  table.AddColumn("oracle", kText);
+  table.AddColumn("states", kNumber);
+  table.AddColumn("expected", kText);
+  table.AddColumn("example", kText);
+  for (const Finding& finding : disk.finding()) {
+    const Tone tone = finding.kind() == Finding::UNKNOWN ? Tone::kWarn : Tone::kPlain;
+    table.AddRow({{ClassWord(finding), tone},
+                  {OracleWord(finding)},
+                  {Number(finding.count())},
+                  ExpectedCell(finding),
+                  {finding.example()}},
+                 BelowFinding(style, finding));
+  }
+  return table.Render(style, kIndent);
+}
+
+// ---- one disk
+
+std::string VerdictFact(const Style& style, const RunReport& run, const DiskReport& disk) {
+  const StateCounts& states = disk.states();
+  const char* weak = disk.coverage().weak() ? " (weak: nothing was checkpointed)" : "";
+  if (states.violated() > 0 || states.unknown() > 0) {
+    return Fact(style, "verdict",
+                fmt::format("{} violated, {} unknown, {} hold{}", states.violated(),
+                            states.unknown(), states.holds(), states.holds() > 0 ? weak : ""),
+                Tone::kStrong);
+  }
+  if (states.holds() == 0) return Fact(style, "verdict", "none: no state was judged", Tone::kWarn);
+  if (!run.incomplete_reason().empty()) {
+    return Fact(style, "verdict", "none: the recording is incomplete", Tone::kWarn);
+  }
+  return Fact(style, "verdict", fmt::format("holds{}", weak),
+              HoldsWeakly(disk) ? Tone::kWarn : Tone::kGood);
+}
+
+std::string EnumeratorTable(const Style& style, const DiskReport& disk) {
+  if (disk.enumerator().empty()) return {};
+  Table table;
+  table.AddColumn("enumerator", kText);
+  table.AddColumn("states", kNumber);
+  table.AddColumn("distinct", kNumber);
+  table.AddColumn("violated", kNumber);
+  table.AddColumn("unknown", kNumber);
+  table.AddColumn("how", kText);
+  table.AddColumn("found", kText);
+  for (const EnumeratorReport& enumerator : disk.enumerator()) {
+    const StateCounts& states = enumerator.states();
+    table.AddRow({{enumerator.name()},
+                  {Number(states.enumerated())},
+                  {Number(states.distinct())},
+                  {Number(states.violated())},
+                  {Number(states.unknown())},
+                  {enumerator.exhaustive() ? "exhaustive" : "sampled"},
+                  {ClassLines(enumerator.found())}});
+  }
+  return table.Render(style, kIndent);
+}
+
+std::string CoverageFacts(const Style& style, const DiskReport& disk) {
+  if (!disk.has_coverage()) return Fact(style, "coverage", "not measured", Tone::kWarn);
+  const CoverageReport& c = disk.coverage();
+  std::string out =
+      Fact(style, "log",
+           fmt::format("{} entries: writes {}, flushes {}, forced writes {}, discards {}, marks {}",
+                       c.log_entries(), c.writes(), c.flushes(), c.fua_writes(), c.discards(),
+                       c.marks()));
+  out += Fact(style, "coverage",
+              fmt::format("commits {}, tail moves {}, checkpoints {}, revokes {}, wraps {}, "
+                          "states of unknown order {}",
+                          c.commits(), c.tail_moves(), c.checkpoints(), c.revokes(), c.wraps(),
+                          c.order_unknown()));
+  if (c.dropped_bytes() > 0 || !c.dropped_reason().empty()) {
+    out += Fact(style, "dropped",
+                fmt::format("{} bytes of the log were not read: {}", c.dropped_bytes(),
+                            c.dropped_reason().empty() ? "no reason given" : c.dropped_reason()),
+                Tone::kWarn);
+  }
+  return out;
+}
+
+std::string DiskText(const Style& style, const RunReport& run, const DiskReport& disk) {
+  std::string out = Fact(
+      style, "disk",
+      fmt::format("{}, model: {}", disk.disk(), disk.model().empty() ? "not named" : disk.model()));
+  out += Fact(style, "states",
+              fmt::format("{} enumerated, {} distinct after recovery", disk.states().enumerated(),
+                          disk.states().distinct()));
+  out += VerdictFact(style, run, disk);
+  out += FindingsTable(style, disk);
+  out += EnumeratorTable(style, disk);
+  out += CoverageFacts(style, disk);
+  std::string judges;
+  for (const JudgeCount& judge : disk.judge()) {
+    if (!judges.empty()) judges += ", ";
+    judges += fmt::format("{} {} run{}", judge.judge(), judge.runs(), judge.runs() == 1 ? "" : "s");
+  }
+  if (!judges.empty()) out += Fact(style, "judges", judges);
+  for (const std::string& note : disk.note()) out += Fact(style, "note", note);
+  return out;
+}
+
+// ---- one run
+
+std::string ResultFacts(const Style& style, const RunReport& run) {
+  switch (OutcomeOf(run)) {
+    case Outcome::kAsExpected:
+      return Fact(style, "result", "as expected", Tone::kGood);
+    case Outcome::kSkipped:
+      return Fact(style, "result",
+                  fmt::format("skipped: {}",
+                              run.skip_reason().empty() ? "no reason given" : run.skip_reason()),
+                  Tone::kWarn);
+    case Outcome::kUserError:
+    case Outcome::kFailure:
+      return Fact(style, "result", ErrorText(run), Tone::kBad);
+    case Outcome::kDiffers:
+      break;
+  }
+  std::string out = Fact(style, "result", "NOT as expected", Tone::kBad);
+  for (const std::string& reason : Differences(run)) out += Fact(style, "", reason, Tone::kBad);
+  return out;
+}
+
+// "--- scenario/variant", and what it ran with.
+std::string RunTitle(const Style& style, const RunReport& run) {
+  std::string ran = fmt::format("seed {}, kernel {}", run.seed(),
+                                run.kernel().empty() ? "not known" : run.kernel());
+  if (!run.kernel_release().empty()) ran += fmt::format(" ({})", run.kernel_release());
+  if (!run.accelerator().empty()) ran += fmt::format(", {}", run.accelerator());
+  const std::string name = Printable(RunWord(run));
+  ran = Printable(ran);
+  std::string out = style.Paint(Tone::kDim, style.Rule(3));
+  const bool one_line = 4 + DisplayWidth(name) + 2 + DisplayWidth(ran) <= style.width;
+  if (one_line) return out + " " + style.Paint(Tone::kStrong, name) + ": " + ran + "\n";
+  const std::vector<std::string> lines = WrapToWidth(name, style.width - 4);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    out += (i == 0 ? " " : "    ") + style.Paint(Tone::kStrong, lines[i]) + "\n";
+  }
+  return out + Fact(style, "run", ran);
+}
+
+std::string RunText(const Style& style, const RunReport& run) {
+  std::string out = RunTitle(style, run);
+  if (!run.summary().empty()) out += Fact(style, "about", run.summary());
+  if (run.guest_wall_ms() > 0 || run.check_wall_ms() > 0) {
+    out += Fact(style, "time",
+                fmt::format("guest {}, check {}", Seconds(run.guest_wall_ms()),
+                            Seconds(run.check_wall_ms())));
+  }
+  if (!run.recording().empty()) out += Fact(style, "recording", run.recording());
+  for (const DiskReport& disk : run.disk()) out += DiskText(style, run, disk);
+  out += ResultFacts(style, run);
+  out += Command(style, "run it again", run.command());
+  return out + "\n";
+}
+
+// ---- all runs
+
+Cell OutcomeCell(const RunReport& run) {
+  switch (OutcomeOf(run)) {
+    case Outcome::kAsExpected: {
+      const bool weak = std::any_of(run.disk().begin(), run.disk().end(), [](const auto& disk) {
+        return HoldsWeakly(disk) || disk.states().enumerated() == 0;
+      });
+      return weak ? Cell{"yes (weak)", Tone::kWarn} : Cell{"yes", Tone::kGood};
+    }
+    case Outcome::kDiffers:
+      return {"NO", Tone::kBad};
+    case Outcome::kUserError:
+    case Outcome::kFailure:
+      return {"error", Tone::kBad};
+    case Outcome::kSkipped:
+      return {"skipped", Tone::kWarn};
+  }
+  return {};
+}
+
+std::string SummaryTable(const Style& style, const ReportList& reports) {
+  Table table;
+  table.AddColumn("scenario", kText);
+  table.AddColumn("variant", kText);
+  for (const char* title : {"states", "distinct", "holds", "violated", "unknown"}) {
+    table.AddColumn(title, kNumber);
+  }
+  table.AddColumn("as expected", kText);
+  for (const RunReport& run : reports.run()) {
+    const StateCounts states = SumStates(run);
+    table.AddRow({{run.name()},
+                  {run.variant().empty() ? "-" : run.variant()},
+                  {Number(states.enumerated())},
+                  {Number(states.distinct())},
+                  {Number(states.holds())},
+                  {Number(states.violated())},
+                  {Number(states.unknown())},
+                  OutcomeCell(run)});
+  }
+  return style.Paint(Tone::kStrong, "Summary") + "\n" + table.Render(style, kIndent);
+}
+
+// What replaying prefixes alone found in a run, beside everything that was found.
+struct Comparison {
+  uint64_t prefix_states = 0;
+  uint64_t prefix_violated = 0;
+  std::set<int> prefix_found;
+  uint64_t all_states = 0;
+  uint64_t all_violated = 0;
+  std::set<int> all_found;
+  bool comparable = false;  // prefix and something else ran on the same disk
+};
+
+Comparison Compare(const RunReport& run) {
+  Comparison result;
+  for (const DiskReport& disk : run.disk()) {
+    const auto prefixes =
+        std::count_if(disk.enumerator().begin(), disk.enumerator().end(), IsPrefix);
+    if (prefixes == 0 || prefixes == disk.enumerator_size()) continue;
+    result.comparable = true;
+    result.all_states += disk.states().enumerated();
+    result.all_violated += disk.states().violated();
+    for (const EnumeratorReport& enumerator : disk.enumerator()) {
+      result.all_found.insert(enumerator.found().begin(), enumerator.found().end());
+      if (!IsPrefix(enumerator)) continue;
+      result.prefix_states += enumerator.states().enumerated();
+      result.prefix_violated += enumerator.states().violated();
+      result.prefix_found.insert(enumerator.found().begin(), enumerator.found().end());
+    }
+  }
+  return result;
+}
+
+std::string ComparisonTable(const Style& style, const ReportList& reports) {
+  Table table;
+  table.AddColumn("scenario", kText);
+  table.AddColumn("variant", kText);
+  table.AddColumn("prefix: violated", kText);
+  table.AddColumn("found", kText);
+  table.AddColumn("model: violated", kText);
+  table.AddColumn("found", kText);
+  for (const RunReport& run : reports.run()) {
+    const Comparison c = Compare(run);
+    if (!c.comparable) continue;
+    const bool more = c.all_found.size() > c.prefix_found.size();
+    table.AddRow({{run.name()},
+                  {run.variant().empty() ? "-" : run.variant()},
+                  {fmt::format("{} of {}", c.prefix_violated, c.prefix_states)},
+                  {ClassLines(c.prefix_found)},
+                  {fmt::format("{} of {}", c.all_violated, c.all_states)},
+                  {ClassLines(c.all_found), more ? Tone::kWarn : Tone::kPlain}});
+  }
+  if (table.empty()) return {};
+  std::string out = "\n";
+  for (const std::string& line :
+       WrapToWidth("What prefix replay alone would have found, beside what the device model found",
+                   style.width)) {
+    out += style.Paint(Tone::kStrong, line) + "\n";
+  }
+  return out + table.Render(style, kIndent);
+}
+
+std::string BlindSpots(const Style& style, const ReportList& reports) {
+  std::set<std::string> seen;
+  std::string out;
+  for (const RunReport& run : reports.run()) {
+    for (const DiskReport& disk : run.disk()) {
+      const std::string& blind_spot = disk.coverage().blind_spot();
+      if (blind_spot.empty() || !seen.insert(blind_spot).second) continue;
+      out += "\n" + Fact(style, "blind spot", blind_spot);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string RenderTerminal(const ReportList& reports, const TerminalOptions& options) {
+  const Style style{options.colour, std::max(options.width, kWidthLeast)};
+  if (reports.run().empty()) return style.Paint(Tone::kWarn, "Nothing ran.") + "\n";
+  std::string out;
+  for (const RunReport& run : reports.run()) out += RunText(style, run);
+  out += SummaryTable(style, reports);
+  out += ComparisonTable(style, reports);
+  out += BlindSpots(style, reports);
+  return out;
+}
+
+}  // namespace plugpull::report

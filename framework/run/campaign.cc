@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/campaign.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <optional>
+#include <thread>
+
+namespace plugpull::run {
+namespace {
+
+RunReport FailedReport(const PlannedRun& run, const Error& error) {
+  RunReport report;
+  const Scenario& scenario = run.plan.scenario();
+  report.set_name(scenario.name());
+  report.set_variant(run.plan.variant());
+  report.set_summary(scenario.summary());
+  report.set_seed(scenario.seed());
+  report.set_kernel(scenario.guest().kernel());
+  report.set_error(error.ToString());
+  report.set_error_kind(ErrorCodeName(error.code));
+  *report.mutable_expected() = scenario.expect().found();
+  Conclude(report);
+  return report;
+}
+
+}  // namespace
+
+std::vector<Result<std::string>> RecordCampaign(const std::vector<PlannedRun>& runs,
+                                                const Workdir& workdir,
+                                                const CampaignOptions& options) {
+  std::vector<std::optional<Result<std::string>>> results(runs.size());
+  std::atomic<size_t> next = 0;
+  // A guest lives and dies on the thread that started it.
+  const auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < runs.size();) {
+      RecordOptions record;
+      record.accelerator = options.accelerator;
+      record.scenario_path = runs[i].scenario_path;
+      record.place = runs[i].place;
+      record.start_machine = options.start_machine;
+      record.progress = [&, i](const std::string& what) {
+        if (options.progress) options.progress(runs[i].plan.FullName(), what, 0, 0);
+      };
+      results[i] = RecordPlan(runs[i].plan, workdir, record);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < std::min<size_t>(options.jobs, runs.size()); ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  std::vector<Result<std::string>> done;
+  for (auto& result : results) done.push_back(*std::move(result));
+  return done;
+}
+
+ReportList RunCampaign(const std::vector<PlannedRun>& runs, const Workdir& workdir,
+                       const CampaignOptions& options) {
+  const auto recordings = RecordCampaign(runs, workdir, options);
+  ReportList reports;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (!recordings[i].ok()) {
+      *reports.add_run() = FailedReport(runs[i], recordings[i].error());
+      continue;
+    }
+    CheckOptions check;
+    check.jobs = options.jobs;
+    if (options.progress) {
+      check.progress = [&](const std::string& what, uint64_t done, uint64_t total) {
+        options.progress(what, "checking crash states", done, total);
+      };
+    }
+    *reports.add_run() = CheckRecording(*recordings[i], check);
+  }
+  return reports;
+}
+
+}  // namespace plugpull::run

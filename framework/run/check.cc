@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "framework/run/disk_check.h"
+
+namespace plugpull::run {
+namespace {
+
+void SetError(RunReport& report, const Error& error) {
+  report.set_error(error.ToString());
+  report.set_error_kind(ErrorCodeName(error.code));
+}
+
+// Measures wall time into the report.
+class Stopwatch {
+ public:
+  explicit Stopwatch(RunReport& report) : report_(report) {}
+  ~Stopwatch() {
+    const auto passed = std::chrono::steady_clock::now() - start_;
+    report_.set_check_wall_ms(
+        static_cast<uint64_t>(std::chrono::duration_cast<Millis>(passed).count()));
+  }
+
+ private:
+  RunReport& report_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const std::string& what,
+                             const std::string& materialize_prefix) {
+  DiskCheckOptions disk;
+  disk.seed = seed;
+  disk.jobs = options.jobs;
+  if (options.progress) {
+    disk.progress = [progress = options.progress, what](uint64_t done, uint64_t total) {
+      progress(what, done, total);
+    };
+  }
+  disk.command_for = [materialize_prefix](const std::string& id) {
+    return fmt::format("./plugpull materialize {} {} -o broken.img", materialize_prefix, ShellWord(id));
+  };
+  return disk;
+}
+
+Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
+  const Scenario& scenario = reader.manifest().scenario();
+  if (scenario.check().empty()) return UserError("the scenario has no disk whose log could be checked");
+  PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
+  const std::string what = report.name() + (report.variant().empty() ? "" : "/" + report.variant());
+  for (const Check& check : scenario.check()) {
+    PP_ASSIGN_OR_RETURN(const auto source,
+                        DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
+    PP_ASSIGN_OR_RETURN(const auto traces, reader.ReadTraces(check.disk()));
+    if (traces.size() > 1) {
+      return UserError(fmt::format(
+          "{} files workloads ran on disk {}; the content oracle follows one: split the scenario",
+          traces.size(), check.disk()));
+    }
+    PP_ASSIGN_OR_RETURN(
+        *report.add_disk(),
+        CheckDisk(*source, check, traces.empty() ? nullptr : &traces[0], fsck,
+                  DiskOptions(options, report.seed(), what, ShellWord(reader.folder()))));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+std::string ShellWord(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("_@%+=:,./-").find(c) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+void Conclude(RunReport& report) {
+  const std::set<int> expected(report.expected().begin(), report.expected().end());
+  std::set<int> found;
+  bool surprise = false;
+  for (DiskReport& disk : *report.mutable_disk()) {
+    for (Finding& finding : *disk.mutable_finding()) {
+      const bool listed = finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
+      finding.set_expected(listed);
+      surprise |= !listed;
+      if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
+    }
+  }
+  report.clear_missed();
+  for (const int wanted : expected) {
+    if (!found.contains(wanted)) report.add_missed(static_cast<FindingClass>(wanted));
+  }
+  report.set_as_expected(!report.has_error() && !report.has_incomplete_reason() && !surprise &&
+                         report.missed().empty());
+}
+
+RunReport CheckRecording(const std::string& folder, const CheckOptions& options) {
+  RunReport report;
+  const Stopwatch stopwatch(report);
+  report.set_recording(folder);
+  const auto reader = recording::Reader::Open(folder);
+  if (!reader.ok()) {
+    report.set_name(folder);
+    SetError(report, reader.error());
+    return report;
+  }
+  const Recording& manifest = reader->manifest();
+  const Scenario& scenario = manifest.scenario();
+  report.set_name(scenario.name());
+  report.set_variant(manifest.variant());
+  report.set_summary(scenario.summary());
+  report.set_seed(options.seed.value_or(manifest.seed()));
+  report.set_kernel(scenario.guest().kernel());
+  report.set_kernel_release(manifest.kernel_release());
+  report.set_guest_wall_ms(manifest.guest_wall_ms());
+  *report.mutable_expected() = scenario.expect().found();
+  if (manifest.has_incomplete_reason()) {
+    report.set_incomplete_reason(manifest.incomplete_reason());
+  }
+  if (!manifest.scenario_path().empty()) {
+    std::string command = fmt::format("./plugpull run {}", ShellWord(manifest.scenario_path()));
+    if (!manifest.variant().empty()) {
+      command += fmt::format(" --filter {}", ShellWord("^" + scenario.name() + "/" + manifest.variant() + "$"));
+    }
+    report.set_command(command + fmt::format(" --seed {}", report.seed()));
+  }
+  if (const Status status = CheckDisks(*reader, options, report); !status.ok()) {
+    SetError(report, status.error());
+  }
+  Conclude(report);
+  return report;
+}
+
+RunReport CheckLogFile(const std::string& log, const std::string& base, bool scan_past_end,
+                       const Check& check, const CheckOptions& options) {
+  RunReport report;
+  const Stopwatch stopwatch(report);
+  report.set_name(log);
+  report.set_seed(options.seed.value_or(1));
+  const auto work = [&]() -> Status {
+    PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
+    PP_ASSIGN_OR_RETURN(const auto source, DiskSource::FromLogFile({log, base, scan_past_end,
+                                                                    ModelOf(check.model())}));
+    std::string prefix = "--log " + ShellWord(log);
+    if (!base.empty()) prefix += " --base " + ShellWord(base);
+    if (scan_past_end) prefix += " --scan-past-end";
+    PP_ASSIGN_OR_RETURN(*report.add_disk(),
+                        CheckDisk(*source, check, nullptr, fsck,
+                                  DiskOptions(options, report.seed(), log, prefix)));
+    return OkStatus();
+  };
+  if (const Status status = work(); !status.ok()) SetError(report, status.error());
+  Conclude(report);
+  return report;
+}
+
+}  // namespace plugpull::run

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a recording to verdicts.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "framework/base/result.h"
+#include "framework/proto/verdict.pb.h"
+#include "framework/recording/recording.h"
+
+namespace plugpull::run {
+
+struct CheckOptions {
+  unsigned jobs = 1;
+  std::optional<uint64_t> seed;  // instead of the recording's; draws other states
+  std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
+};
+
+// Every check of the recording's scenario. What goes wrong is in the report, as an error.
+RunReport CheckRecording(const std::string& folder, const CheckOptions& options);
+
+// A log that was not recorded by plugpull, with the fsck oracle alone. `name` is shown.
+RunReport CheckLogFile(const std::string& log, const std::string& base, bool scan_past_end,
+                       const Check& check, const CheckOptions& options);
+
+// Fills in what follows from the findings: expected ones, missed ones, as_expected.
+void Conclude(RunReport& report);
+
+// A text as one word of a shell command.
+std::string ShellWord(const std::string& text);
+
+}  // namespace plugpull::run

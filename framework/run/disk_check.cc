@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/disk_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "framework/run/coverage.h"
+#include "framework/run/lost_writes.h"
+
+namespace plugpull::run {
+
+using crashstate::StateSpec;
+using oracle::Outcome;
+
+namespace {
+
+// What makes two findings the same one. Ordered as they are shown: worst first.
+struct FindingKey {
+  Finding::Kind kind;
+  FindingClass finding_class;
+  Oracle oracle;
+  auto operator<=>(const FindingKey&) const = default;
+};
+
+struct Found {
+  uint64_t count = 0;
+  size_t example = 0;
+  size_t example_lost = 0;  // writes that the example has lost
+  const std::string* evidence = nullptr;
+};
+
+const std::string kOrderDecides =
+    "the order of two overlapping writes is not known, and the verdict depends on it";
+
+class Tally {
+ public:
+  void Add(size_t index, const StateVerdict& verdict, size_t lost) {
+    if (verdict.order_decides) {
+      Count({Finding::UNKNOWN, FINDING_UNSPECIFIED, FSCK}, index, lost, &kOrderDecides);
+      return;
+    }
+    Add(index, lost, verdict.recovery, JOURNAL_REFUSED, FSCK, verdict.evidence);
+    Add(index, lost, verdict.structure, METADATA_INCONSISTENT, FSCK, verdict.evidence);
+    Add(index, lost, verdict.content, DURABILITY_LOST, CONTENT, verdict.content_evidence);
+  }
+
+  const std::map<FindingKey, Found>& found() const { return found_; }
+
+ private:
+  void Add(size_t index, size_t lost, Outcome outcome, FindingClass finding_class, Oracle oracle,
+           const std::string* evidence) {
+    if (outcome == Outcome::kViolated) {
+      Count({Finding::VIOLATED, finding_class, oracle}, index, lost, evidence);
+    } else if (outcome == Outcome::kUnknown) {
+      Count({Finding::UNKNOWN, FINDING_UNSPECIFIED, oracle}, index, lost, evidence);
+    }
+  }
+
+  // The example is the state that lost the fewest writes, the first of them.
+  void Count(const FindingKey& key, size_t index, size_t lost, const std::string* evidence) {
+    Found& found = found_[key];
+    if (found.count++ == 0 || lost < found.example_lost) {
+      found.example = index;
+      found.example_lost = lost;
+      found.evidence = evidence;
+    }
+  }
+
+  std::map<FindingKey, Found> found_;
+};
+
+void CountStates(const std::vector<StateVerdict>& verdicts, const std::vector<StateSpec>& states,
+                 std::optional<uint32_t> enumerator, StateCounts& counts) {
+  uint64_t enumerated = 0;
+  uint64_t by_outcome[3] = {};
+  std::set<image::Fingerprint> distinct;
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (enumerator && states[i].enumerator != *enumerator) continue;
+    ++enumerated;
+    distinct.insert(verdicts[i].recovered);
+    ++by_outcome[static_cast<size_t>(verdicts[i].Worst())];
+  }
+  counts.set_enumerated(enumerated);
+  counts.set_distinct(distinct.size());
+  counts.set_holds(by_outcome[static_cast<size_t>(Outcome::kHolds)]);
+  counts.set_violated(by_outcome[static_cast<size_t>(Outcome::kViolated)]);
+  counts.set_unknown(by_outcome[static_cast<size_t>(Outcome::kUnknown)]);
+}
+
+void AddEnumerators(const crashstate::Enumeration& enumeration,
+                    const std::vector<StateVerdict>& verdicts, DiskReport& report) {
+  for (uint32_t i = 0; i < enumeration.enumerators.size(); ++i) {
+    EnumeratorReport& out = *report.add_enumerator();
+    out.set_name(enumeration.enumerators[i].name);
+    out.set_exhaustive(enumeration.enumerators[i].exhaustive);
+    CountStates(verdicts, enumeration.states, i, *out.mutable_states());
+    Tally tally;
+    for (size_t s = 0; s < verdicts.size(); ++s) {
+      if (enumeration.states[s].enumerator == i) tally.Add(s, verdicts[s], 0);
+    }
+    for (const auto& [key, found] : tally.found()) {
+      if (key.kind == Finding::VIOLATED) out.add_found(key.finding_class);
+    }
+  }
+}
+
+void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumeration,
+                 const std::vector<StateVerdict>& verdicts, const DiskCheckOptions& options,
+                 DiskReport& report) {
+  const auto& space = source.space();
+  Tally tally;
+  std::vector<size_t> scratch;
+  std::vector<size_t> lost;
+  for (size_t i = 0; i < verdicts.size(); ++i) {
+    if (verdicts[i].Worst() == Outcome::kHolds) continue;
+    space.LostEventsInto(enumeration.states[i].cut, enumeration.states[i].selection, scratch, lost);
+    tally.Add(i, verdicts[i], lost.size());
+  }
+  const LostWriteNames names(source);
+  for (const auto& [key, found] : tally.found()) {
+    const StateSpec& spec = enumeration.states[found.example];
+    const std::string id = crashstate::IdOf(space, spec).ToString();
+    Finding& finding = *report.add_finding();
+    finding.set_kind(key.kind);
+    finding.set_oracle(key.oracle);
+    if (key.kind == Finding::VIOLATED) finding.set_class_(key.finding_class);
+    finding.set_count(found.count);
+    finding.set_example(id);
+    finding.set_command(options.command_for ? options.command_for(id) : "");
+    if (found.evidence != nullptr) finding.set_evidence(*found.evidence);
+    space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
+    finding.set_lost_writes(static_cast<uint32_t>(lost.size()));
+    constexpr size_t kNamedMax = 6;
+    for (size_t i = 0; i < std::min(lost.size(), kNamedMax); ++i) {
+      finding.add_lost(names.Describe(lost[i]));
+    }
+  }
+}
+
+void AddJudge(DiskReport& report, const std::string& name, uint64_t runs) {
+  JudgeCount& judge = *report.add_judge();
+  judge.set_judge(name);
+  judge.set_runs(runs);
+}
+
+}  // namespace
+
+Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
+                             const WorkloadTrace* trace, oracle::Fsck& fsck,
+                             const DiskCheckOptions& options) {
+  const auto& space = source.space();
+  DiskReport report;
+  report.set_disk(source.name());
+  report.set_model(fmt::format("{}, atomic unit: a whole write", space.model().ToWords()));
+
+  JudgeOptions judge_options;
+  judge_options.jobs = options.jobs;
+  judge_options.progress = options.progress;
+  judge_options.fsck = std::find(check.oracle().begin(), check.oracle().end(), FSCK) != check.oracle().end();
+  const bool content_asked =
+      std::find(check.oracle().begin(), check.oracle().end(), CONTENT) != check.oracle().end();
+  std::optional<workload::ObligationIndex> obligations;
+  if (content_asked && trace != nullptr) {
+    PP_ASSIGN_OR_RETURN(obligations, workload::ObligationIndex::Make(*trace));
+  }
+  judge_options.content = obligations.has_value();
+  if (content_asked && !obligations) {
+    report.add_note("content was not judged: no files workload ran on this disk");
+  }
+
+  const crashstate::Enumeration enumeration =
+      crashstate::EnumerateStates(space, check, options.seed);
+  const uint64_t recoveries_before = fsck.recoveries();
+  const uint64_t checks_before = fsck.checks();
+  Judge judge(space, source.journal(), source.base_extents(),
+              obligations ? &*obligations : nullptr, fsck, judge_options);
+  PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(enumeration.states));
+
+  CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());
+  AddEnumerators(enumeration, verdicts, report);
+  AddFindings(source, enumeration, verdicts, options, report);
+  *report.mutable_coverage() = MeasureCoverage(source.history(), source.base(), source.journal());
+  report.mutable_coverage()->set_order_unknown(enumeration.order_unknown);
+  AddJudge(report, "recovery (e2fsck journal_only)", fsck.recoveries() - recoveries_before);
+  AddJudge(report, "structure (e2fsck -fn)", fsck.checks() - checks_before);
+  AddJudge(report, "content", judge.content_checks());
+  if (source.journal().blocks.empty()) {
+    report.add_note("the file system has no journal: nothing is replayed after a cut");
+  }
+  return report;
+}
+
+}  // namespace plugpull::run

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/disk_source.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "framework/ext4/superblock.h"
+
+namespace plugpull::run {
+namespace {
+
+// A larger disk is refused: its sparse image would not fit the address space of small machines.
+constexpr uint64_t kDiskBytesMax = 16ULL << 40;
+
+// Copies what is not zero of the file `path` to the start of `image`.
+Status CopyBase(const std::string& path, std::span<uint8_t> image) {
+  PP_ASSIGN_OR_RETURN(const os::Fd fd, os::OpenForReading(path));
+  PP_ASSIGN_OR_RETURN(const Bytes size, os::FileSize(fd.get()));
+  PP_ASSIGN_OR_RETURN(const auto extents, os::DataExtents(fd.get(), size));
+  for (const os::Extent& extent : extents) {
+    const uint64_t end = std::min<uint64_t>(extent.end.value, image.size());
+    if (extent.start.value >= end) break;
+    const auto part = image.subspan(extent.start.value, end - extent.start.value);
+    PP_RETURN_IF_ERROR(os::PreadAll(fd.get(), part, extent.start));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+crashstate::DeviceModel ModelOf(const Model& model) {
+  crashstate::DeviceModel device;
+  device.lying = model.kind() == Model::LYING;
+  device.window = model.window();
+  device.discard_keeps = model.discard() == Model::DISCARD_KEEPS;
+  device.from_mkfs = model.from() == Model::MKFS;
+  return device;
+}
+
+Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
+                           const blocklog::ReadOptions& read, const std::string& base_path,
+                           const crashstate::DeviceModel& model) {
+  PP_ASSIGN_OR_RETURN(block_log_, blocklog::ReadLog(log_, read));
+  PP_ASSIGN_OR_RETURN(history_, blocklog::MakeHistory(block_log_, options));
+  if (history_.device_size.value > kDiskBytesMax) {
+    return UserError(fmt::format("the log is of a disk of {} bytes; at most {} are handled",
+                                 history_.device_size.value, kDiskBytesMax));
+  }
+  PP_ASSIGN_OR_RETURN(base_fd_, os::MakeMemFile("plugpull-base", history_.device_size));
+  PP_ASSIGN_OR_RETURN(base_, os::Mapping::Map(base_fd_.get(), history_.device_size,
+                                              os::Mapping::Mode::kReadWriteShared));
+  if (!base_path.empty()) PP_RETURN_IF_ERROR(CopyBase(base_path, base_.mutable_bytes()));
+  const bool base_has_ext4 = ext4::ParseSuperblock(base_.bytes()).ok();
+  PP_RETURN_IF_ERROR(crashstate::ChooseBase(history_, model, base_has_ext4));
+  crashstate::FoldBase(history_, base_.mutable_bytes(), model.discard_keeps);
+  PP_ASSIGN_OR_RETURN(base_extents_, os::DataExtents(base_fd_.get(), history_.device_size));
+  if (auto journal = ext4::FindJournal(base_.bytes()); journal.ok()) journal_ = *std::move(journal);
+  PP_ASSIGN_OR_RETURN(space_, crashstate::CrashSpace::Make(history_, base_.bytes(), model, name_));
+  return OkStatus();
+}
+
+Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
+    const recording::Reader& reader, const std::string& disk,
+    const crashstate::DeviceModel& model) {
+  const RecordedDisk* recorded = reader.FindDisk(disk);
+  if (recorded == nullptr) {
+    std::string known;
+    for (const auto& other : reader.manifest().disk()) known += " " + other.name();
+    return UserError(fmt::format("{} has no log of a disk '{}'; it has:{}", reader.folder(), disk, known));
+  }
+  auto source = std::unique_ptr<DiskSource>(new DiskSource());
+  source->name_ = disk;
+  PP_ASSIGN_OR_RETURN(source->log_bytes_, reader.ReadLog(*recorded));
+  source->log_ = source->log_bytes_;
+  const Bytes size(recorded->size_bytes());
+  const Bytes strip(recorded->strip_bytes());
+  // Recorded log devices were zeroed by us, so what follows the counted entries is ours too.
+  const Status prepared = source->Prepare({size, strip}, {true, size + strip}, {}, model);
+  if (!prepared.ok()) return WithContext(prepared.error(), reader.folder());
+  return source;
+}
+
+Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions& options) {
+  auto source = std::unique_ptr<DiskSource>(new DiskSource());
+  source->name_ = "log";
+  PP_ASSIGN_OR_RETURN(source->log_file_, os::MappedFile::Open(options.log));
+  source->log_ = source->log_file_.bytes();
+  Bytes size;
+  if (!options.base.empty()) {
+    PP_ASSIGN_OR_RETURN(const os::Fd fd, os::OpenForReading(options.base));
+    PP_ASSIGN_OR_RETURN(size, os::FileSize(fd.get()));
+  }
+  const Status prepared = source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}},
+                                          options.base, options.model);
+  if (!prepared.ok()) return WithContext(prepared.error(), options.log);
+  return source;
+}
+
+Status DiskSource::Materialize(const crashstate::CrashStateId& id, const std::string& path) const {
+  PP_ASSIGN_OR_RETURN(const size_t cut, space_->CutOfEntry(id.cut));
+  PP_ASSIGN_OR_RETURN(const auto lost, space_->LostEvents(cut, id.selection));
+  crashstate::StateBuilder builder(*space_);
+  const auto& state = builder.Build(cut, lost, id.overlapping_older);
+  const std::string partial = path + ".partial";
+  const os::Fd fd(::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!fd.valid()) {
+    return EnvironmentError(fmt::format("cannot write {}: {}", partial, os::ErrnoText(errno)));
+  }
+  const auto write = [&]() -> Status {
+    if (::ftruncate(fd.get(), static_cast<off_t>(history_.device_size.value)) != 0) {
+      return EnvironmentError(os::ErrnoText(errno));
+    }
+    for (const os::Extent& extent : base_extents_) {
+      PP_RETURN_IF_ERROR(os::PwriteAll(
+          fd.get(), base().subspan(extent.start.value, extent.end.value - extent.start.value),
+          extent.start));
+    }
+    const auto& table = space_->table();
+    for (size_t rank = 0; rank < state.size(); ++rank) {
+      if (state[rank] == table.base_state()[rank]) continue;
+      PP_RETURN_IF_ERROR(os::PwriteAll(fd.get(), table.Content(state[rank]),
+                                       Bytes(table.blocks()[rank] * table.block_bytes())));
+    }
+    return os::Rename(partial, path);
+  };
+  const Status written = write();
+  if (!written.ok()) {
+    ::unlink(partial.c_str());
+    return WithContext(written.error(), "cannot write " + path);
+  }
+  return OkStatus();
+}
+
+}  // namespace plugpull::run

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// One disk's log and base, from a recording or from anybody's log file, ready to be cut.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+#include "framework/blocklog/history.h"
+#include "framework/crashstate/crash_space.h"
+#include "framework/ext4/journal.h"
+#include "framework/os/file.h"
+#include "framework/recording/recording.h"
+
+namespace plugpull::run {
+
+struct LogFileOptions {
+  std::string log;        // path
+  std::string base;       // path of the disk when the log began; empty: all zeroes
+  bool scan_past_end = false;
+  crashstate::DeviceModel model;
+};
+
+class DiskSource {
+ public:
+  static Result<std::unique_ptr<DiskSource>> FromRecording(const recording::Reader& reader,
+                                                           const std::string& disk,
+                                                           const crashstate::DeviceModel& model);
+  static Result<std::unique_ptr<DiskSource>> FromLogFile(const LogFileOptions& options);
+
+  const std::string& name() const { return name_; }
+  const crashstate::CrashSpace& space() const { return *space_; }
+  const blocklog::History& history() const { return history_; }
+  std::span<const uint8_t> base() const { return base_.bytes(); }
+  const std::vector<os::Extent>& base_extents() const { return base_extents_; }
+  const ext4::JournalLayout& journal() const { return journal_; }
+
+  // Writes the image of a state to a file, sparse. What is there is replaced.
+  Status Materialize(const crashstate::CrashStateId& id, const std::string& path) const;
+
+ private:
+  DiskSource() = default;
+  // Folds the base over what `first` writes into the empty image, then indexes the states.
+  Status Prepare(const blocklog::HistoryOptions& options, const blocklog::ReadOptions& read,
+                 const std::string& base_path, const crashstate::DeviceModel& model);
+
+  std::string name_;
+  std::vector<uint8_t> log_bytes_;  // of a recording
+  os::MappedFile log_file_;         // of a log file
+  std::span<const uint8_t> log_;
+  blocklog::BlockLog block_log_;
+  blocklog::History history_;
+  os::Fd base_fd_;
+  os::Mapping base_;
+  std::vector<os::Extent> base_extents_;
+  ext4::JournalLayout journal_;
+  std::unique_ptr<crashstate::CrashSpace> space_;
+};
+
+// The model that a scenario's check asks for.
+crashstate::DeviceModel ModelOf(const Model& model);
+
+}  // namespace plugpull::run

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/guest_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "framework/base/prng.h"
+#include "framework/scenario/validate.h"
+#include "framework/workload/generator.h"
+#include "vm/qemu/qemu_machine.h"
+
+namespace plugpull::run {
+namespace {
+
+// Pinned, so that two recordings of one scenario have the same file system.
+constexpr char kUuid[] = "7b1f3c52-0d4e-4a68-9c71-5e2a90b6d813";
+constexpr char kHashSeed[] = "2c9e51d4-88f7-4b0a-a6c3-1f7d42e09b65";
+constexpr char kMkfsTime[] = "E2FSPROGS_FAKE_TIME=1700000000";
+
+constexpr Millis kControlTimeout{60000};  // for what is no step: disks, marks, drains, power off
+constexpr size_t kOutputShown = 2000;     // bytes of a failed program's output in a message
+
+GuestLayer::Kind LayerKind(const Layer& layer) {
+  switch (layer.kind_case()) {
+    case Layer::kLinear:
+      return GuestLayer::LINEAR;
+    case Layer::kLogWrites:
+      return GuestLayer::LOG_WRITES;
+    case Layer::kDropBarriers:
+      return GuestLayer::DROP_BARRIERS;
+    case Layer::KIND_NOT_SET:
+      break;
+  }
+  return GuestLayer::UNSPECIFIED;
+}
+
+std::string StepWord(const Step& step) {
+  switch (step.kind_case()) {
+    case Step::kMkfs:
+      return fmt::format("mkfs of {}", step.mkfs().disk());
+    case Step::kMount:
+      return fmt::format("mount of {} at {}", step.mount().disk(), step.mount().at());
+    case Step::kUnmount:
+      return fmt::format("unmount of {}", step.unmount().at());
+    case Step::kWorkload:
+      return fmt::format("workload at {}", step.workload().at());
+    case Step::kCommand:
+      return fmt::format("command {}", step.command().argv_size() > 0 ? step.command().argv(0) : "");
+    case Step::kMark:
+      return fmt::format("mark on {}", step.mark().disk());
+    case Step::kSync:
+      return "sync";
+    case Step::KIND_NOT_SET:
+      break;
+  }
+  return "empty step";
+}
+
+std::string Tail(const std::string& text) {
+  return text.size() <= kOutputShown ? text : "..." + text.substr(text.size() - kOutputShown);
+}
+
+}  // namespace
+
+bool HasLog(const Disk& disk) {
+  return std::any_of(disk.layer().begin(), disk.layer().end(),
+                     [](const Layer& layer) { return layer.has_log_writes(); });
+}
+
+bool SendsFlushes(const Disk& disk) {
+  return std::none_of(disk.layer().begin(), disk.layer().end(),
+                      [](const Layer& layer) { return layer.has_drop_barriers(); });
+}
+
+Result<std::unique_ptr<GuestSession>> GuestSession::Start(
+    const scenario::Plan& plan, const GuestImage& image, const std::string& scratch_folder,
+    const std::string& console_log, bool interactive, const vm::MachineFactory& start_machine,
+    const std::function<void(const std::string&)>& progress) {
+  auto session = std::unique_ptr<GuestSession>(new GuestSession(plan, progress));
+  vm::MachineOptions options;
+  options.kernel_image = image.kernel_image;
+  options.initramfs = image.initramfs;
+  options.accelerator = image.accelerator;
+  const Guest& guest = plan.scenario().guest();
+  options.memory_mib = guest.memory_mib();
+  options.cpus = guest.cpus();
+  options.kernel_arguments.assign(guest.kernel_argument().begin(), guest.kernel_argument().end());
+  options.console_log = console_log;
+  options.interactive = interactive;
+  for (const Disk& disk : plan.scenario().disk()) {
+    DiskFiles files;
+    const Bytes size = Mebibytes(disk.size_mib()) + (HasLog(disk) ? kStripBytes : Bytes(0));
+    PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
+    options.disks.push_back({disk.serial(), files.data.get()});
+    if (HasLog(disk)) {
+      PP_ASSIGN_OR_RETURN(files.log,
+                          os::MakeScratchFile(scratch_folder, Mebibytes(disk.log_size_mib())));
+      options.disks.push_back({scenario::kLogSerialPrefix + disk.name(), files.log.get()});
+    }
+    session->files_[disk.name()] = std::move(files);
+  }
+  progress(fmt::format("booting {} under {}", guest.kernel(), image.accelerator));
+  const vm::MachineFactory& start = start_machine ? start_machine : vm::MachineFactory(vm::StartQemu);
+  PP_ASSIGN_OR_RETURN(session->machine_, start(options));
+  PP_ASSIGN_OR_RETURN(const Hello hello, session->machine_->WaitForHello(os::Deadline::After(
+                                             Millis(guest.boot_timeout_ms()))));
+  session->kernel_release_ = hello.kernel_release();
+  PP_RETURN_IF_ERROR(session->SetUpDisks());
+  return session;
+}
+
+Result<Answer> GuestSession::AskRaw(GuestRequest request, Millis timeout,
+                                    const std::function<void(const Progress&)>& on_progress) {
+  return vm::Call(*machine_, std::move(request), timeout, on_progress);
+}
+
+Result<Answer> GuestSession::Ask(GuestRequest request, Millis timeout,
+                                 const std::function<void(const Progress&)>& on_progress) {
+  PP_ASSIGN_OR_RETURN(Answer answer, AskRaw(std::move(request), timeout, on_progress));
+  if (answer.has_error()) return GuestError(answer.error().message());
+  return answer;
+}
+
+const Disk& GuestSession::FindDisk(const std::string& name) const {
+  for (const Disk& disk : plan_.scenario().disk()) {
+    if (disk.name() == name) return disk;
+  }
+  PP_CHECK(false);  // plans are validated
+}
+
+Status GuestSession::SetUpDisks() {
+  for (const Disk& disk : plan_.scenario().disk()) {
+    GuestRequest request;
+    SetUpDisk& set_up = *request.mutable_set_up_disk();
+    set_up.set_disk(disk.name());
+    set_up.set_data_serial(disk.serial());
+    set_up.set_size_sectors(ToSectors(Mebibytes(disk.size_mib())).value);
+    if (HasLog(disk)) {
+      set_up.set_log_serial(scenario::kLogSerialPrefix + disk.name());
+      set_up.set_strip_sectors(ToSectors(kStripBytes).value);
+    }
+    for (const Layer& layer : disk.layer()) set_up.add_layer()->set_kind(LayerKind(layer));
+    auto answer = Ask(std::move(request), kControlTimeout);
+    if (!answer.ok()) return WithContext(std::move(answer).error(), "disk " + disk.name());
+    devices_[disk.name()] = answer->device();
+    tables_[disk.name()].assign(answer->table().begin(), answer->table().end());
+  }
+  return OkStatus();
+}
+
+Status GuestSession::RunSteps() {
+  int number = 0;
+  for (const Step& step : plan_.scenario().step()) {
+    ++number;
+    const std::string word = StepWord(step);
+    progress_(word);
+    Status status = RunStep(step, Millis(step.timeout_ms()));
+    if (!status.ok()) return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
+  }
+  progress_("draining the log");
+  return Finish();
+}
+
+Status GuestSession::RunStep(const Step& step, Millis timeout) {
+  switch (step.kind_case()) {
+    case Step::kMkfs:
+      return Mkfs(step.mkfs(), timeout);
+    case Step::kMount:
+      return MountDisk(step.mount(), timeout);
+    case Step::kUnmount:
+      return Unmount(step.unmount(), timeout);
+    case Step::kWorkload:
+      return RunFiles(step.workload(), timeout);
+    case Step::kCommand:
+      return RunCommand(step.command(), timeout);
+    case Step::kMark:
+      return Mark(step.mark().disk(), "note", step.mark().text());
+    case Step::kSync: {
+      GuestRequest request;
+      request.mutable_sync_all();
+      const auto answer = Ask(std::move(request), timeout);
+      return answer.ok() ? OkStatus() : Status(answer.error());
+    }
+    case Step::KIND_NOT_SET:
+      break;
+  }
+  return InternalError("a step without a kind passed the validator");
+}
+
+Status GuestSession::Mkfs(const MkfsStep& step, Millis timeout) {
+  GuestRequest request;
+  RunGuestProgram& run = *request.mutable_run_program();
+  std::string extended = fmt::format(
+      "nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={}", kHashSeed);
+  run.add_argv("mkfs.ext4");
+  for (const char* word : {"-F", "-q", "-U", kUuid}) run.add_argv(word);
+  for (int i = 0; i < step.option_size(); ++i) {
+    if (step.option(i) == "-E" && i + 1 < step.option_size()) {
+      extended += "," + step.option(++i);  // mke2fs would take only the last -E
+    } else {
+      run.add_argv(step.option(i));
+    }
+  }
+  run.add_argv("-E");
+  run.add_argv(extended);
+  run.add_argv(devices_.at(step.disk()));
+  run.add_environment(kMkfsTime);
+  run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
+  return RunToExit(std::move(request), timeout, 0);
+}
+
+Status GuestSession::RunToExit(GuestRequest request, Millis timeout, int expected) {
+  const std::string program = request.run_program().argv(0);
+  // The guest ends the program at the timeout; it gets a little longer to say so.
+  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(request), timeout + kControlTimeout));
+  if (answer.timed_out()) {
+    return GuestError(fmt::format("{} did not end within {} ms (timeout_ms of the step); it said:\n{}",
+                                  program, timeout.count(), Tail(answer.output())));
+  }
+  if (answer.exit_status() != expected) {
+    return GuestError(fmt::format("{} ended with status {}, expected {}; it said:\n{}", program,
+                                  answer.exit_status(), expected, Tail(answer.output())));
+  }
+  return OkStatus();
+}
+
+Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
+  const Disk& disk = FindDisk(step.disk());
+  if (HasLog(disk) && has_base_.insert(disk.name()).second) {
+    PP_RETURN_IF_ERROR(Drain(disk.name()));
+    PP_RETURN_IF_ERROR(Mark(disk.name(), "base", disk.name()));
+  }
+  GuestRequest request;
+  MountRequest& mount = *request.mutable_mount();
+  mount.set_disk(step.disk());
+  mount.set_at(step.at());
+  mount.set_type(step.type());
+  *mount.mutable_option() = step.option();
+  PP_ASSIGN_OR_RETURN(const Answer answer, AskRaw(std::move(request), timeout));
+  const int error_number = answer.has_error() ? answer.error().error_number() : 0;
+  const std::string got = error_number == 0 ? "" : ::strerrorname_np(error_number);
+  if (answer.has_error() && (answer.error().infrastructure() || got.empty())) {
+    return GuestError(answer.error().message());
+  }
+  if (got != step.expect_errno()) {
+    return GuestError(fmt::format(
+        "mount said {}, the scenario expects {}{}", got.empty() ? "nothing was wrong" : got,
+        step.expect_errno().empty() ? "that it succeeds" : step.expect_errno(),
+        answer.has_error() ? ": " + answer.error().message() : ""));
+  }
+  if (got.empty()) mounts_[step.at()] = step.disk();
+  return OkStatus();
+}
+
+Status GuestSession::Unmount(const UnmountStep& step, Millis timeout) {
+  GuestRequest request;
+  request.mutable_unmount()->set_at(step.at());
+  const auto answer = Ask(std::move(request), timeout);
+  if (!answer.ok()) return answer.error();
+  mounts_.erase(step.at());
+  return OkStatus();
+}
+
+Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
+  WorkloadTrace trace;
+  const Disk& disk = FindDisk(mounts_.at(step.at()));
+  trace.set_at(step.at());
+  trace.set_disk(disk.name());
+  trace.set_seed(step.seed());
+  trace.set_workload(static_cast<uint32_t>(traces_.size()));
+  PP_ASSIGN_OR_RETURN(const auto operations,
+                      workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
+  trace.mutable_operation()->Assign(operations.begin(), operations.end());
+  GuestRequest request;
+  RunWorkload& run = *request.mutable_run_workload();
+  run.set_at(step.at());
+  *run.mutable_operation() = trace.operation();
+  run.set_workload(trace.workload());
+  if (HasLog(disk)) {
+    run.set_mark_disk(disk.name());
+    if (!SendsFlushes(disk)) run.set_drain_every_bytes(kDrainEvery.value);
+  }
+  const auto keep = [&](const Progress& progress) { trace.mutable_result()->MergeFrom(progress.result()); };
+  const auto answer = Ask(std::move(request), timeout, keep);
+  if (!answer.ok()) return answer.error();
+  if (trace.result_size() != trace.operation_size()) {
+    return InternalError(fmt::format("the guest reported {} of {} operations", trace.result_size(),
+                                     trace.operation_size()));
+  }
+  traces_.push_back(std::move(trace));
+  return OkStatus();
+}
+
+Status GuestSession::RunCommand(const CommandStep& step, Millis timeout) {
+  GuestRequest request;
+  RunGuestProgram& run = *request.mutable_run_program();
+  *run.mutable_argv() = step.argv();
+  run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
+  run.set_mark_disk(step.mark_disk());
+  return RunToExit(std::move(request), timeout, static_cast<int>(step.expect_exit()));
+}
+
+Status GuestSession::Mark(const std::string& disk, const std::string& kind,
+                          const std::string& text) {
+  GuestRequest request;
+  WriteMark& mark = *request.mutable_write_mark();
+  mark.set_disk(disk);
+  mark.set_kind(kind);
+  mark.set_text(text);
+  const auto answer = Ask(std::move(request), kControlTimeout);
+  return answer.ok() ? OkStatus() : Status(answer.error());
+}
+
+Status GuestSession::Drain(const std::string& disk) {
+  GuestRequest request;
+  request.mutable_drain()->set_disk(disk);
+  const auto answer = Ask(std::move(request), kControlTimeout);
+  return answer.ok() ? OkStatus() : Status(answer.error());
+}
+
+Status GuestSession::Finish() {
+  for (const Disk& disk : plan_.scenario().disk()) {
+    if (!HasLog(disk)) continue;
+    PP_RETURN_IF_ERROR(Mark(disk.name(), "end", disk.name()));
+    PP_RETURN_IF_ERROR(Drain(disk.name()));
+    GuestRequest query;
+    query.mutable_query_disk()->set_disk(disk.name());
+    PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
+    if (answer.disk_status().logging_disabled()) {
+      incomplete_reason_ = fmt::format(
+          "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the guest "
+          "ran out of memory; raise log_size_mib or guest.memory_mib",
+          disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
+    }
+  }
+  GuestRequest request;
+  request.mutable_power_off();
+  request.set_id(~0ULL);
+  PP_RETURN_IF_ERROR(machine_->Send(request));
+  return machine_->WaitForEnd(os::Deadline::After(kControlTimeout));
+}
+
+Status GuestSession::RunShell() {
+  GuestRequest request;
+  request.mutable_open_shell();
+  constexpr Millis kDay{24LL * 3600 * 1000};
+  const auto answer = Ask(std::move(request), kDay);
+  if (!answer.ok()) return answer.error();
+  GuestRequest off;
+  off.mutable_power_off();
+  PP_RETURN_IF_ERROR(machine_->Send(off));
+  return machine_->WaitForEnd(os::Deadline::After(kControlTimeout));
+}
+
+}  // namespace plugpull::run

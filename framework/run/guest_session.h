@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// A running guest that carries out a plan's steps.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "framework/base/result.h"
+#include "framework/proto/recording.pb.h"
+#include "framework/proto/workload.pb.h"
+#include "framework/run/guest_image.h"
+#include "framework/scenario/plan.h"
+#include "vm/machine.h"
+
+namespace plugpull::run {
+
+// Behind the file system's last byte: room for marks.
+inline constexpr Bytes kStripBytes(1 << 20);
+// Without flushes, writes wait in the guest's memory until the log is drained.
+inline constexpr Bytes kDrainEvery(32 << 20);
+
+// A disk's files on the host: scratch files without names.
+struct DiskFiles {
+  os::Fd data;
+  os::Fd log;  // not valid without a log_writes layer
+};
+
+class GuestSession {
+ public:
+  // Starts the machine, waits for its first word and sets up the disks.
+  static Result<std::unique_ptr<GuestSession>> Start(
+      const scenario::Plan& plan, const GuestImage& image, const std::string& scratch_folder,
+      const std::string& console_log, bool interactive, const vm::MachineFactory& start_machine,
+      const std::function<void(const std::string&)>& progress);
+
+  // Carries out all steps, then drains the logs and switches the guest off.
+  Status RunSteps();
+  Status RunShell();
+
+  const std::string& kernel_release() const { return kernel_release_; }
+  const std::vector<WorkloadTrace>& traces() const { return traces_; }
+  const DiskFiles& files(const std::string& disk) const { return files_.at(disk); }
+  const std::vector<std::string>& tables(const std::string& disk) const { return tables_.at(disk); }
+  // Why the recording lacks something; empty when it does not.
+  const std::string& incomplete_reason() const { return incomplete_reason_; }
+
+ private:
+  GuestSession(const scenario::Plan& plan, std::function<void(const std::string&)> progress)
+      : plan_(plan), progress_(std::move(progress)) {}
+
+  Status SetUpDisks();
+  Status RunStep(const Step& step, Millis timeout);
+  Status Mkfs(const MkfsStep& step, Millis timeout);
+  Status MountDisk(const MountStep& step, Millis timeout);
+  Status Unmount(const UnmountStep& step, Millis timeout);
+  Status RunFiles(const WorkloadStep& step, Millis timeout);
+  Status RunCommand(const CommandStep& step, Millis timeout);
+  // Runs a program and demands an exit status.
+  Status RunToExit(GuestRequest request, Millis timeout, int expected);
+  Status Mark(const std::string& disk, const std::string& kind, const std::string& text);
+  Status Drain(const std::string& disk);
+  Status Finish();
+  // The answer, or a guest error when it has one.
+  Result<Answer> Ask(GuestRequest request, Millis timeout,
+                     const std::function<void(const Progress&)>& on_progress = {});
+  Result<Answer> AskRaw(GuestRequest request, Millis timeout,
+                        const std::function<void(const Progress&)>& on_progress = {});
+  const Disk& FindDisk(const std::string& name) const;
+
+  const scenario::Plan& plan_;
+  std::function<void(const std::string&)> progress_;
+  std::map<std::string, DiskFiles> files_;  // outlive the machine
+  std::map<std::string, std::vector<std::string>> tables_;
+  std::map<std::string, std::string> devices_;  // top layers, in the guest
+  std::map<std::string, std::string> mounts_;  // mount point -> disk
+  std::set<std::string> has_base_;             // disks whose base is marked
+  std::vector<WorkloadTrace> traces_;
+  std::string kernel_release_;
+  std::string incomplete_reason_;
+  std::unique_ptr<vm::Machine> machine_;
+};
+
+bool HasLog(const Disk& disk);
+bool SendsFlushes(const Disk& disk);
+
+}  // namespace plugpull::run

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Judges the crash states of one disk: builds, recovers, fingerprints and judges them, each
+// distinct image once, on several threads. The result is a pure function of its input: the number
+// of threads changes nothing but the time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "framework/base/result.h"
+#include "framework/crashstate/enumerate.h"
+#include "framework/ext4/journal.h"
+#include "framework/image/fingerprint.h"
+#include "framework/oracle/content.h"
+#include "framework/oracle/fsck.h"
+#include "framework/os/file.h"
+#include "framework/workload/obligations.h"
+
+namespace plugpull::run {
+
+struct JudgeOptions {
+  bool fsck = true;
+  bool content = true;
+  unsigned jobs = 1;  // threads, at least 1
+  // Called with states done and states in all, from one thread at a time.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+// What the oracles said of one state. Texts are empty for those that hold or were not asked.
+struct StateVerdict {
+  image::Fingerprint recovered;  // of the image after recovery
+  oracle::Outcome recovery = oracle::Outcome::kHolds;
+  oracle::Outcome structure = oracle::Outcome::kHolds;
+  oracle::Outcome content = oracle::Outcome::kHolds;
+  bool order_decides = false;  // the other order of overlapping writes has another verdict
+  const std::string* evidence = nullptr;          // of recovery or structure
+  const std::string* content_evidence = nullptr;  // of content
+
+  oracle::Outcome Worst() const;
+};
+
+class Judge {
+ public:
+  // All references outlive the judge. `obligations` may be null: then content is not judged.
+  // `base_extents`: where the space's base may be other than zero.
+  Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
+        const std::vector<os::Extent>& base_extents,
+        const workload::ObligationIndex* obligations, oracle::Fsck& fsck, JudgeOptions options);
+  ~Judge();
+
+  // One verdict for each state, in their order. An environment error when a state could not be
+  // built (memory, processes); what an oracle could not do is an unknown verdict instead.
+  Result<std::vector<StateVerdict>> Run(const std::vector<crashstate::StateSpec>& states);
+
+  uint64_t content_checks() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The obligations in force at every cut of a history, from its "ack" marks of one workload.
+std::vector<workload::ObligationKey> KeysOfCuts(const blocklog::History& history, uint32_t workload,
+                                                uint64_t operations);
+
+}  // namespace plugpull::run

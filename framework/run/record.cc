@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "framework/blocklog/history.h"
+#include "framework/blocklog/log_reader.h"
+#include "framework/crashstate/crash_space.h"
+#include "framework/image/fingerprint.h"
+#include "framework/os/file.h"
+#include "framework/recording/recording.h"
+#include "framework/run/guest_session.h"
+#include "vm/qemu/qemu_machine.h"
+
+namespace plugpull::run {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+// The log as it lies in its scratch file, read to its last entry.
+struct ReadBack {
+  os::Mapping mapping;
+  blocklog::BlockLog log;
+};
+
+Result<ReadBack> ReadLogBack(int fd, Bytes device_size) {
+  ReadBack read;
+  PP_ASSIGN_OR_RETURN(const Bytes size, os::FileSize(fd));
+  PP_ASSIGN_OR_RETURN(read.mapping, os::Mapping::Map(fd, size, os::Mapping::Mode::kReadOnly));
+  PP_ASSIGN_OR_RETURN(read.log, blocklog::ReadLog(read.mapping.bytes(), {true, device_size}));
+  return read;
+}
+
+// Where an image and the disk's last content differ; nothing when they do not.
+std::optional<uint64_t> FirstDifference(std::span<const uint8_t> replayed,
+                                        std::span<const uint8_t> disk) {
+  constexpr size_t kChunk = 1 << 16;
+  for (size_t at = 0; at < replayed.size(); at += kChunk) {
+    const size_t n = std::min(kChunk, replayed.size() - at);
+    if (std::memcmp(replayed.data() + at, disk.data() + at, n) == 0) continue;
+    for (size_t i = at;; ++i) {
+      if (replayed[i] != disk[i]) return i;
+    }
+  }
+  return std::nullopt;
+}
+
+// Replaying the whole log onto an empty disk must give what the disk holds: the recorder's own
+// proof that no write is missing. Returns what is wrong, or nothing.
+Result<std::string> ReplayProblem(const blocklog::BlockLog& log, int data_fd, Bytes size,
+                                  RecordedDisk& recorded) {
+  PP_ASSIGN_OR_RETURN(blocklog::History history, blocklog::MakeHistory(log, {size, kStripBytes}));
+  if (!history.ended) return std::string("its log lacks the mark of its end");
+  PP_ASSIGN_OR_RETURN(const os::Fd fd, os::MakeMemFile("plugpull-replay", size));
+  PP_ASSIGN_OR_RETURN(os::Mapping replayed,
+                      os::Mapping::Map(fd.get(), size, os::Mapping::Mode::kReadWriteShared));
+  history.base = history.events.size();
+  crashstate::FoldBase(history, replayed.mutable_bytes(), false);
+  PP_ASSIGN_OR_RETURN(const os::Mapping disk,
+                      os::Mapping::Map(data_fd, size, os::Mapping::Mode::kReadOnly));
+  recorded.set_final_image_xxh3(image::FingerprintOf(disk.bytes()).ToHex());
+  if (const auto at = FirstDifference(replayed.bytes(), disk.bytes())) {
+    return fmt::format("replaying its log does not give its last content: byte {} differs", *at);
+  }
+  return std::string();
+}
+
+Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recording::Writer& writer,
+                Recording& manifest) {
+  for (const Disk& disk : plan.scenario().disk()) {
+    if (!HasLog(disk)) continue;
+    const DiskFiles& files = session.files(disk.name());
+    const Bytes size = Mebibytes(disk.size_mib());
+    auto read = ReadLogBack(files.log.get(), size + kStripBytes);
+    if (!read.ok()) return WithContext(std::move(read).error(), "log of disk " + disk.name());
+    RecordedDisk& recorded = *manifest.add_disk();
+    recorded.set_name(disk.name());
+    recorded.set_size_bytes(size.value);
+    recorded.set_strip_bytes(kStripBytes.value);
+    recorded.set_log_file(disk.name() + ".log.zst");
+    recorded.set_log_bytes(read->log.end.value);
+    recorded.set_sends_flushes(SendsFlushes(disk));
+    for (const std::string& table : session.tables(disk.name())) recorded.add_table(table);
+    PP_RETURN_IF_ERROR(writer.AddCompressed(recorded.log_file(),
+                                            read->mapping.bytes().first(read->log.end.value)));
+    std::string problem;
+    if (read->log.dropped) problem = "its log cannot be read to its end: " + read->log.dropped->reason;
+    if (problem.empty()) {
+      PP_ASSIGN_OR_RETURN(problem, ReplayProblem(read->log, files.data.get(), size, recorded));
+    }
+    if (!problem.empty() && !manifest.has_incomplete_reason()) {
+      manifest.set_incomplete_reason(fmt::format("disk {}: {}", disk.name(), problem));
+    }
+  }
+  return OkStatus();
+}
+
+Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
+                      const GuestImage& image, const RecordOptions& options,
+                      uint64_t guest_wall_ms, recording::Writer writer) {
+  Recording manifest;
+  manifest.set_plugpull_version(kVersion);
+  *manifest.mutable_scenario() = plan.scenario();
+  manifest.set_variant(plan.variant());
+  manifest.set_seed(plan.scenario().seed());
+  manifest.set_kernel_release(session.kernel_release());
+  manifest.set_accelerator(image.accelerator);
+  manifest.set_guest_wall_ms(guest_wall_ms);
+  manifest.set_scenario_path(options.scenario_path);
+  if (const auto version = vm::QemuVersion(); version.ok()) manifest.set_qemu_version(*version);
+  if (!session.incomplete_reason().empty()) manifest.set_incomplete_reason(session.incomplete_reason());
+  PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
+  for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
+  PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));
+  return writer.Finish(std::move(manifest));
+}
+
+void Say(const RecordOptions& options, const std::string& what) {
+  if (options.progress) options.progress(what);
+}
+
+}  // namespace
+
+Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdir,
+                               const RecordOptions& options) {
+  const std::string folder = workdir.RecordingFolder(options.place);
+  const std::string failed = workdir.FailedFolder(options.place);
+  PP_RETURN_IF_ERROR(os::RemoveAll(failed));
+  PP_RETURN_IF_ERROR(os::MakeFolders(failed));
+  PP_ASSIGN_OR_RETURN(const GuestImage image,
+                      PrepareGuestImage(plan.scenario().guest(), options.accelerator,
+                                        options.scenario_path));
+  // The console is written where it stays when the guest fails.
+  const std::string console = failed + "/" + recording::kConsoleName;
+  const auto start = std::chrono::steady_clock::now();
+  const auto say = [&](const std::string& what) { Say(options, what); };
+  PP_ASSIGN_OR_RETURN(const auto session,
+                      GuestSession::Start(plan, image, failed, console, false,
+                                          options.start_machine, say));
+  PP_RETURN_IF_ERROR(session->RunSteps());
+  const auto wall = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - start);
+  say("writing the recording");
+  PP_ASSIGN_OR_RETURN(recording::Writer writer, recording::Writer::Start(folder));
+  PP_RETURN_IF_ERROR(os::Rename(console, writer.PathOf(recording::kConsoleName)));
+  PP_RETURN_IF_ERROR(WriteRecording(plan, *session, image, options,
+                                    static_cast<uint64_t>(wall.count()), std::move(writer)));
+  PP_RETURN_IF_ERROR(os::RemoveAll(failed));
+  return folder;
+}
+
+Status OpenGuestShell(const scenario::Plan& plan, const RecordOptions& options) {
+  PP_ASSIGN_OR_RETURN(const GuestImage image,
+                      PrepareGuestImage(plan.scenario().guest(), options.accelerator,
+                                        options.scenario_path));
+  PP_ASSIGN_OR_RETURN(const std::string cache, os::CacheFolder());
+  const auto say = [&](const std::string& what) { Say(options, what); };
+  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, cache, "", true,
+                                                              options.start_machine, say));
+  return session->RunShell();
+}
+
+}  // namespace plugpull::run

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/workdir.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/text_format.h>
+
+#include "framework/os/file.h"
+
+namespace plugpull::run {
+namespace {
+
+constexpr Bytes kReportBytesMax(256 << 20);
+
+}  // namespace
+
+Result<Workdir> Workdir::Open(const std::string& root) {
+  PP_RETURN_IF_ERROR(os::MakeFolders(root));
+  return Workdir(root);
+}
+
+std::string Workdir::PlaceOf(const std::string& scenario, const std::string& variant) {
+  return scenario + "/" + (variant.empty() ? "default" : variant);
+}
+
+Status Workdir::WriteReports(const ReportList& reports, const std::string& json,
+                             const std::string& junit) const {
+  std::string text;
+  if (!google::protobuf::TextFormat::PrintToString(reports, &text)) {
+    return InternalError("a report cannot be printed");
+  }
+  PP_RETURN_IF_ERROR(os::WriteFileAtomic(ReportFile(), text));
+  PP_RETURN_IF_ERROR(os::WriteFileAtomic(JsonFile(), json));
+  return os::WriteFileAtomic(JUnitFile(), junit);
+}
+
+Result<ReportList> Workdir::ReadReports(const std::string& root) {
+  const std::string path = Workdir(root).ReportFile();
+  if (!os::Exists(path)) {
+    return UserError(fmt::format(
+        "{} is no results folder: it has no report.textproto; make one with: plugpull run SCENARIO "
+        "--out {}",
+        root, root));
+  }
+  PP_ASSIGN_OR_RETURN(const std::string text, os::ReadFile(path, kReportBytesMax));
+  ReportList reports;
+  if (!google::protobuf::TextFormat::ParseFromString(text, &reports)) {
+    return UserError(fmt::format("{} is damaged; run again", path));
+  }
+  return reports;
+}
+
+}  // namespace plugpull::run

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one class that knows every path of a results folder:
+//
+//   OUT/PLACE/recording/   PLACE is SCENARIO/VARIANT (VARIANT is "default" where there are none),
+//                          and kernel and seed below it where one call runs several of them
+//   OUT/PLACE/failed/      console of a guest run that gave no recording
+//   OUT/report.textproto              ReportList, what all other reports are made from
+//   OUT/report.json  OUT/junit.xml
+#pragma once
+
+#include <string>
+
+#include "framework/base/result.h"
+#include "framework/proto/verdict.pb.h"
+
+namespace plugpull::run {
+
+inline constexpr char kDefaultOut[] = "plugpull-out";
+
+class Workdir {
+ public:
+  // Makes the folder when it is missing.
+  static Result<Workdir> Open(const std::string& root);
+
+  const std::string& root() const { return root_; }
+  static std::string PlaceOf(const std::string& scenario, const std::string& variant);
+  std::string RecordingFolder(const std::string& place) const { return root_ + "/" + place + "/recording"; }
+  std::string FailedFolder(const std::string& place) const { return root_ + "/" + place + "/failed"; }
+  std::string ReportFile() const { return root_ + "/report.textproto"; }
+  std::string JsonFile() const { return root_ + "/report.json"; }
+  std::string JUnitFile() const { return root_ + "/junit.xml"; }
+
+  Status WriteReports(const ReportList& reports, const std::string& json,
+                      const std::string& junit) const;
+  // The ReportList of a results folder. A user error when there is none.
+  static Result<ReportList> ReadReports(const std::string& root);
+
+ private:
+  explicit Workdir(std::string root) : root_(std::move(root)) {}
+  std::string root_;
+};
+
+}  // namespace plugpull::run

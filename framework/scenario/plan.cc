@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/scenario/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "framework/base/prng.h"
+#include "framework/scenario/validate.h"
+
+namespace plugpull::scenario {
+
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+bool HasLog(const Disk& disk) {
+  return std::any_of(disk.layer().begin(), disk.layer().end(),
+                     [](const Layer& layer) { return layer.has_log_writes(); });
+}
+
+bool DropsBarriers(const Disk& disk) {
+  return std::any_of(disk.layer().begin(), disk.layer().end(),
+                     [](const Layer& layer) { return layer.has_drop_barriers(); });
+}
+
+// Sets every field that has a default and is not set, here and in all messages that are there.
+void FillDefaults(Message& message) {
+  const auto* reflection = message.GetReflection();
+  const auto* descriptor = message.GetDescriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const FieldDescriptor* field = descriptor->field(i);
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      if (field->is_repeated()) {
+        for (int k = 0; k < reflection->FieldSize(message, field); ++k) {
+          FillDefaults(*reflection->MutableRepeatedMessage(&message, field, k));
+        }
+      } else if (reflection->HasField(message, field)) {
+        FillDefaults(*reflection->MutableMessage(&message, field));
+      }
+      continue;
+    }
+    if (field->is_repeated() || !field->has_default_value() ||
+        reflection->HasField(message, field)) {
+      continue;
+    }
+    switch (field->cpp_type()) {
+      case FieldDescriptor::CPPTYPE_UINT32:
+        reflection->SetUInt32(&message, field, field->default_value_uint32());
+        break;
+      case FieldDescriptor::CPPTYPE_UINT64:
+        reflection->SetUInt64(&message, field, field->default_value_uint64());
+        break;
+      case FieldDescriptor::CPPTYPE_BOOL:
+        reflection->SetBool(&message, field, field->default_value_bool());
+        break;
+      case FieldDescriptor::CPPTYPE_STRING:
+        reflection->SetString(&message, field, field->default_value_string());
+        break;
+      case FieldDescriptor::CPPTYPE_ENUM:
+        reflection->SetEnum(&message, field, field->default_value_enum());
+        break;
+      default:
+        PP_CHECK(false);  // the language has no field of another type
+    }
+  }
+}
+
+std::vector<std::string> SplitWords(const std::string& text) {
+  constexpr const char* kSpace = " \t\n";
+  std::vector<std::string> words;
+  for (size_t begin = text.find_first_not_of(kSpace); begin != std::string::npos;) {
+    const size_t end = text.find_first_of(kSpace, begin);
+    words.push_back(text.substr(begin, end - begin));
+    begin = text.find_first_not_of(kSpace, end);
+  }
+  return words;
+}
+
+void AddDefaultEnumerators(Check& check) {
+  check.add_enumerate()->mutable_prefix()->set_at(PrefixEnumerator::EVERY_WRITE);
+  check.add_enumerate()->mutable_lose_one();
+  check.add_enumerate()->mutable_lose_subset();
+}
+
+}  // namespace
+
+// Makes the plans of one scenario.
+class PlanMaker {
+ public:
+  PlanMaker(const Scenario& scenario, const PlanOverrides& overrides)
+      : scenario_(scenario), overrides_(overrides) {}
+
+  std::vector<Plan> Make() const {
+    if (scenario_.axis_size() > 0) return MakeMatrix();
+    if (scenario_.variant_size() == 0) return {Finish(Bare(), "", {}, scenario_.expect())};
+    std::vector<Plan> plans;
+    for (const Variant& variant : scenario_.variant()) {
+      plans.push_back(Finish(Bare(), variant.name(), {&variant.settings()},
+                             variant.has_expect() ? variant.expect() : scenario_.expect()));
+    }
+    return plans;
+  }
+
+ private:
+  // The scenario without its variants.
+  Scenario Bare() const {
+    Scenario bare = scenario_;
+    bare.clear_variant();
+    bare.clear_axis();
+    bare.clear_cell();
+    return bare;
+  }
+
+  std::vector<Plan> MakeMatrix() const;
+  Expect ExpectOf(const std::vector<const AxisValue*>& values,
+                  const std::vector<std::string>& places) const;
+  Plan Finish(Scenario plan, std::string variant, const std::vector<const Settings*>& settings,
+              const Expect& expect) const;
+  static void Apply(const Settings& settings, Scenario& plan);
+  static void ResolveDisks(Scenario& plan);
+  static void ResolveSteps(Scenario& plan);
+  static void ResolveChecks(const Model* model, Scenario& plan);
+  static void ResolveExpect(const Expect& expect, Scenario& plan);
+
+  const Scenario& scenario_;
+  const PlanOverrides& overrides_;
+};
+
+std::vector<Plan> PlanMaker::MakeMatrix() const {
+  std::vector<Plan> plans;
+  std::vector<int> at(static_cast<size_t>(scenario_.axis_size()), 0);
+  for (;;) {
+    std::vector<const AxisValue*> values;
+    std::vector<const Settings*> settings;
+    std::vector<std::string> places;
+    for (int i = 0; i < scenario_.axis_size(); ++i) {
+      const Axis& axis = scenario_.axis(i);
+      values.push_back(&axis.value(at[static_cast<size_t>(i)]));
+      settings.push_back(&values.back()->settings());
+      places.push_back(axis.name() + "=" + values.back()->name());
+    }
+    plans.push_back(Finish(Bare(), fmt::format("{}", fmt::join(places, ",")), settings,
+                           ExpectOf(values, places)));
+    // The next combination: like counting, the last axis is the last digit.
+    int axis = scenario_.axis_size() - 1;
+    while (axis >= 0 && ++at[static_cast<size_t>(axis)] == scenario_.axis(axis).value_size()) {
+      at[static_cast<size_t>(axis--)] = 0;
+    }
+    if (axis < 0) return plans;
+  }
+}
+
+Expect PlanMaker::ExpectOf(const std::vector<const AxisValue*>& values,
+                           const std::vector<std::string>& places) const {
+  const std::set<std::string> wanted(places.begin(), places.end());
+  for (const Cell& cell : scenario_.cell()) {
+    if (std::set<std::string>(cell.at().begin(), cell.at().end()) == wanted) return cell.expect();
+  }
+  Expect sum = scenario_.expect();
+  for (const AxisValue* value : values) sum.mutable_found()->MergeFrom(value->expect().found());
+  return sum;
+}
+
+void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
+  for (Step& step : *plan.mutable_step()) {
+    if (step.has_mount()) {
+      step.mutable_mount()->mutable_option()->MergeFrom(settings.mount_option());
+    }
+    if (step.has_mkfs()) step.mutable_mkfs()->mutable_option()->MergeFrom(settings.mkfs_option());
+  }
+  for (Disk& disk : *plan.mutable_disk()) {
+    if (settings.drop_barriers() && HasLog(disk) && !DropsBarriers(disk)) {
+      disk.add_layer()->mutable_drop_barriers();
+    }
+  }
+  if (settings.has_kernel()) plan.mutable_guest()->set_kernel(settings.kernel());
+  if (settings.has_seed()) plan.set_seed(settings.seed());
+}
+
+void PlanMaker::ResolveDisks(Scenario& plan) {
+  for (Disk& disk : *plan.mutable_disk()) {
+    if (!disk.has_serial()) disk.set_serial(disk.name());
+  }
+}
+
+void PlanMaker::ResolveSteps(Scenario& plan) {
+  std::vector<std::string> log_disks;
+  for (const Disk& disk : plan.disk()) {
+    if (HasLog(disk)) log_disks.push_back(disk.name());
+  }
+  uint64_t workloads = 0;
+  for (Step& step : *plan.mutable_step()) {
+    if (step.has_mkfs()) {
+      const auto texts = step.mkfs().option();
+      step.mutable_mkfs()->clear_option();
+      for (const std::string& text : texts) {
+        for (std::string& word : SplitWords(text)) step.mutable_mkfs()->add_option(std::move(word));
+      }
+    }
+    if (step.has_workload()) {
+      const uint64_t index = workloads++;
+      if (step.workload().seed() == 0) {
+        const uint64_t derived = DeriveSeed(plan.seed(), "workload", index);
+        step.mutable_workload()->set_seed(derived == 0 ? 1 : derived);
+      }
+    }
+    if (step.has_command() && !step.command().has_mark_disk() && log_disks.size() == 1) {
+      step.mutable_command()->set_mark_disk(log_disks.front());
+    }
+  }
+}
+
+void PlanMaker::ResolveChecks(const Model* model, Scenario& plan) {
+  if (plan.check().empty()) {
+    for (const Disk& disk : plan.disk()) {
+      if (HasLog(disk)) plan.add_check()->set_disk(disk.name());
+    }
+  }
+  for (Check& check : *plan.mutable_check()) {
+    check.mutable_model();  // there, so that its defaults are filled in
+    if (model != nullptr) *check.mutable_model() = *model;
+    if (check.enumerate().empty()) AddDefaultEnumerators(check);
+    if (check.oracle().empty()) {
+      check.add_oracle(FSCK);
+      check.add_oracle(CONTENT);
+    }
+  }
+}
+
+void PlanMaker::ResolveExpect(const Expect& expect, Scenario& plan) {
+  const std::set<int> found(expect.found().begin(), expect.found().end());  // sorted, each once
+  plan.clear_expect();
+  for (const int one : found) plan.mutable_expect()->add_found(static_cast<FindingClass>(one));
+  plan.mutable_expect()->set_nothing(found.empty());
+}
+
+Plan PlanMaker::Finish(Scenario plan, std::string variant,
+                       const std::vector<const Settings*>& settings, const Expect& expect) const {
+  const Model* model = nullptr;
+  for (const Settings* one : settings) {
+    Apply(*one, plan);
+    if (one->has_model()) model = &one->model();
+  }
+  plan.mutable_guest();  // there, so that its defaults are filled in
+  if (overrides_.kernel) plan.mutable_guest()->set_kernel(*overrides_.kernel);
+  if (overrides_.seed) plan.set_seed(*overrides_.seed);
+  ResolveDisks(plan);
+  ResolveSteps(plan);
+  ResolveChecks(model, plan);
+  ResolveExpect(expect, plan);
+  FillDefaults(plan);
+  // `nth` means something with EVERY_NTH only, and is an error elsewhere.
+  for (Check& check : *plan.mutable_check()) {
+    for (Enumerate& enumerate : *check.mutable_enumerate()) {
+      if (enumerate.has_prefix() && enumerate.prefix().at() != PrefixEnumerator::EVERY_NTH) {
+        enumerate.mutable_prefix()->clear_nth();
+      }
+    }
+  }
+  return Plan(std::move(plan), std::move(variant));
+}
+
+std::string Plan::FullName() const {
+  return variant_.empty() ? scenario_.name() : scenario_.name() + "/" + variant_;
+}
+
+Result<std::vector<Plan>> ExpandPlans(const Scenario& scenario, const PlanOverrides& overrides) {
+  const std::vector<Diagnostic> diagnostics =
+      ValidateScenario(scenario, scenario.name().empty() ? "scenario" : scenario.name());
+  if (!diagnostics.empty()) return ToError(diagnostics);
+  if (overrides.kernel) {
+    const std::string mistake = KernelMistake(*overrides.kernel);
+    if (!mistake.empty()) return UserError("in place of the scenario's kernel: " + mistake);
+  }
+  return PlanMaker(scenario, overrides).Make();
+}
+
+}  // namespace plugpull::scenario

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The obligations of one file's size and bytes; obligations.h states the rules.
+#pragma once
+
+#include "framework/workload/history.h"
+#include "framework/workload/obligations.h"
+
+namespace plugpull::workload {
+
+// What is demanded of a file at a cut before which `ended_events` of its events had ended and
+// `begun_events` may have begun. Pure.
+FileObligation ObligationOf(const FileHistory& history, size_t ended_events, size_t begun_events);
+
+}  // namespace plugpull::workload

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2154  # root and build come from the script that reads this
+# What `plugpull test` runs; read by the script `plugpull`, which holds the lock and brings `say`,
+# `install`, `configure` and `compile`. A stage that cannot run says why and counts as skipped;
+# a stage without tests fails.
+
+guest_seconds_max=480  # all tests of the stage "smoke" together
+
+usage() {
+  cat <<'TEXT'
+usage: plugpull test [STAGE...] [-- CTEST-ARGUMENT...]
+  format    clang-format (version 14) has nothing to change
+  unit      unit, meta and golden tests, optimised build
+  sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+  smoke     guest tests: each boots a virtual machine
+  nightly   everything that is too slow for CI
+  tidy      clang-tidy
+Without a stage: format, unit, sanitize, smoke.
+TEXT
+}
+
+# sources: tracked C++ files, relative to the root, each followed by a zero byte. Where git cannot
+# say (no checkout), those that are there.
+sources() {
+  cd -- "$root" || return
+  git -c safe.directory="$root" ls-files -z -- '*.cc' '*.h' 2>/dev/null ||
+    find framework dm-targets vm tests \( -name '*.cc' -o -name '*.h' \) -print0
+}
+
+stage_format() {
+  local tool
+  for tool in clang-format-14 clang-format; do
+    if "$tool" --version 2>/dev/null | grep -q 'version 14\.'; then
+      sources | (cd -- "$root" && xargs -0 -r "$tool" --dry-run -Werror)
+      return
+    fi
+  done
+  skip_reason='clang-format 14 is not here, and other versions format in other ways'
+}
+
+stage_tidy() {
+  if ! command -v clang-tidy >/dev/null; then
+    skip_reason='clang-tidy is not installed (apt-get install clang-tidy)'
+    return
+  fi
+  build_all release || return
+  sources | grep -z '\.cc$' |
+    (cd -- "$root" && xargs -0 -r -n 4 -P "$(nproc)" clang-tidy --quiet -p "$build/release" \
+      --extra-arg=-Wno-unknown-warning-option)  # g++ knows more warnings
+}
+
+build_all() (
+  prepare_ccache
+  configure "$1"
+  compile "$1" all
+)
+
+# run_ctest PRESET ARGUMENT...: ctest's own output goes to stdout, to its closing line.
+run_ctest() {
+  build_all "$1" || return
+  ctest --test-dir "$build/$1" -j2 --output-on-failure --no-tests=error "${@:2}" \
+    "${ctest_arguments[@]}" 9>&-
+}
+
+stage_unit() { run_ctest release -L '^(unit|meta|golden)$' -LE '^nightly$'; }
+
+stage_sanitize() {
+  UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} run_ctest sanitize -L '^unit$' -LE '^nightly$'
+}
+
+stage_smoke() {
+  run_ctest release -L '^guest$' -LE '^nightly$' \
+    --stop-time "$(date -d "+$guest_seconds_max seconds" '+%H:%M:%S')"
+}
+
+stage_nightly() { run_ctest release -L '^nightly$'; }
+
+# run_stages [STAGE...] [-- CTEST-ARGUMENT...]: all of them, whatever fails; then a summary. Ends
+# the script: 0 nothing failed, 1 a stage failed, 2 there is no such stage.
+run_stages() {
+  local stages=() stage started ended failed=0 summary=()
+  ctest_arguments=()
+  while (($# > 0)); do
+    case $1 in
+      format | unit | sanitize | smoke | nightly | tidy) stages+=("$1") ;;
+      -h | --help) usage && exit 0 ;;
+      --) ctest_arguments=("${@:2}") && break ;;
+      *) say "there is no stage '$1'" && usage >&2 && exit 2 ;;
+    esac
+    shift
+  done
+  ((${#stages[@]} > 0)) || stages=(format unit sanitize smoke)
+  install run
+  install test
+  for stage in "${stages[@]}"; do
+    say "stage $stage"
+    skip_reason=''
+    started=$SECONDS
+    if "stage_$stage"; then ended=${skip_reason:+skipped: $skip_reason}; else ended=FAILED failed=1; fi
+    summary+=("$(printf '%-9s %4d s  %s' "$stage" "$((SECONDS - started))" "${ended:-passed}")")
+  done
+  printf '\n'
+  printf '%s\n' "${summary[@]}"
+  exit "$failed"
+}

@@ -1,0 +1,1 @@
+plugpull_test(blocklog_test SOURCES unit/blocklog_log_test.cc DEPS framework_blocklog framework_base)

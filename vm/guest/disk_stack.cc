@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/guest/disk_stack.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "framework/blocklog/format.h"
+
+namespace plugpull::guest {
+namespace {
+
+constexpr Millis kSettleMax{30'000};
+constexpr Millis kSettlePollInterval{1};
+constexpr size_t kDirectReadBytes = 4096;  // a multiple of any block size, and its alignment
+
+// nr_entries of the super block of a log disk, past the page cache, which does not see what the
+// target writes; 0 where there is no super block yet.
+Result<uint64_t> ReadLoggedEntries(const std::string& path) {
+  const os::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  if (!fd.valid()) {
+    return EnvironmentError(fmt::format("cannot open {}: {}", path, os::ErrnoText(errno)));
+  }
+  alignas(kDirectReadBytes) std::array<uint8_t, kDirectReadBytes> block{};
+  PP_RETURN_IF_ERROR(os::PreadAll(fd.get(), block, Bytes(0)));
+  std::array<uint64_t, 3> words;  // magic, version, nr_entries; both ends are little-endian
+  std::memcpy(words.data(), block.data(), sizeof words);
+  return words[0] == blocklog::kLogMagic ? words[2] : 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DiskStack>> DiskStack::SetUp(const SetUpDisk& request,
+                                                    const os::Deadline& deadline) {
+  std::unique_ptr<DiskStack> stack(new DiskStack());
+  const Status built = stack->Build(request, deadline);
+  if (!built.ok()) {
+    return WithContext(built.error(), fmt::format("setting up disk {}", request.disk()));
+  }
+  return stack;
+}
+
+Status DiskStack::Build(const SetUpDisk& request, const os::Deadline& deadline) {
+  disk_ = request.disk();
+  PP_ASSIGN_OR_RETURN(plan_, PlanStack(request));
+  PP_ASSIGN_OR_RETURN(data_, FindDiskBySerial(request.data_serial(), deadline));
+  PP_RETURN_IF_ERROR(CheckSize(data_));
+  if (plan_.log) {
+    PP_ASSIGN_OR_RETURN(log_disk_, FindDiskBySerial(request.log_serial(), deadline));
+  }
+  for (const auto& planned : plan_.devices) PP_RETURN_IF_ERROR(AddDevice(planned));
+  if (plan_.log) PP_RETURN_IF_ERROR(StartLog());
+  top_path_ = plan_.top ? devices_[*plan_.top].path() : data_.path();
+  top_kernel_name_ = plan_.top ? devices_[*plan_.top].kernel_name() : data_.name;
+  if (plan_.mark) {
+    mark_path_ = devices_[*plan_.mark].path();
+    PP_ASSIGN_OR_RETURN(marks_, MarkWriter::Open(mark_path_));
+  }
+  return CheckBarriers();
+}
+
+Status DiskStack::CheckSize(const BlockDevice& disk) const {
+  if (disk.size != plan_.disk_size) {
+    return EnvironmentError(
+        fmt::format("{} has {} sectors, {} were asked for (the file system's part and the strip)",
+                    disk.path(), disk.size.value, plan_.disk_size.value));
+  }
+  return OkStatus();
+}
+
+Status DiskStack::StartLog() {
+  const dm::Device& log = devices_[*plan_.log];
+  // Drain relies on a flush of this device going through to the target.
+  PP_ASSIGN_OR_RETURN(const std::string mode, WriteCacheMode(log.kernel_name()));
+  if (mode != "write back") {
+    return EnvironmentError(
+        fmt::format("{} is \"{}\", so the kernel drops flushes to it and a drain could not work; "
+                    "\"write back\" "
+                    "is needed (the virtio disk must have its write cache on)",
+                    log.name(), mode));
+  }
+  // The target writes its super block only with forced writes and with marks of its own. In a
+  // stack that drops barriers there may be none until it is removed, and what a killed machine
+  // leaves would be no log at all.
+  return SettleLog("plugpull-begin");
+}
+
+Status DiskStack::AddDevice(const PlannedDevice& planned) {
+  const dm::DeviceNumber below = planned.on ? devices_[*planned.on].number() : data_.number;
+  const dm::Table asked = planned.TableOn(below, log_disk_.number);
+  PP_ASSIGN_OR_RETURN(dm::Device device, dm::Device::Create(planned.name, asked));
+  devices_.push_back(std::move(device));
+  const dm::Device& made = devices_.back();
+  PP_ASSIGN_OR_RETURN(const dm::Table reported, made.ReadTable());
+  if (reported != asked) {
+    return EnvironmentError(
+        fmt::format("the kernel reports the table \"{}\" for {}, asked for was \"{}\"",
+                    dm::ToString(reported), planned.name, dm::ToString(asked)));
+  }
+  for (const auto& target : reported) {
+    tables_.push_back(fmt::format("{}: {}", planned.name, dm::LineOf(target)));
+  }
+  if (planned.write_through) PP_RETURN_IF_ERROR(SetWriteThrough(made.kernel_name()));
+  return OkStatus();
+}
+
+Status DiskStack::CheckBarriers() const {
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    if (plan_.devices[i].write_through) {
+      PP_RETURN_IF_ERROR(CheckWriteThrough(devices_[i].kernel_name()));
+    }
+  }
+  return OkStatus();
+}
+
+DiskStack::~DiskStack() {
+  const Status removed = TearDown();
+  if (!removed.ok()) {
+    std::fprintf(stderr, "plugpull-guest: %s\n", removed.error().ToString().c_str());
+  }
+  // What is left is removed from the top down too; a vector would begin at the bottom.
+  while (!devices_.empty()) devices_.pop_back();
+}
+
+Status DiskStack::WriteMark(const blocklog::Mark& mark) {
+  if (!marks_) {
+    return EnvironmentError(fmt::format(
+        "disk {} has no mark strip; only disks with a log_writes layer have one", disk_));
+  }
+  return marks_->Write(mark);
+}
+
+Status DiskStack::Drain() {
+  if (!plan_.log || !plan_.fs) {
+    return EnvironmentError(fmt::format("disk {} has no log_writes layer to drain", disk_));
+  }
+  dm::Device& fs = devices_[*plan_.fs];
+  Status drained = fs.Suspend();
+  if (drained.ok()) {
+    drained = DrainSuspended();
+    const Status resumed = fs.Resume();
+    if (drained.ok()) drained = resumed;
+  }
+  if (!drained.ok()) return WithContext(drained.error(), fmt::format("draining disk {}", disk_));
+  return CheckBarriers();
+}
+
+Status DiskStack::DrainSuspended() {
+  const std::string path = devices_[*plan_.log].path();
+  const os::Fd log(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!log.valid()) {
+    return EnvironmentError(fmt::format("cannot open {}: {}", path, os::ErrnoText(errno)));
+  }
+  PP_RETURN_IF_ERROR(WriteMark({"drain", ""}));
+  if (::fsync(log.get()) != 0) {
+    return EnvironmentError(fmt::format("cannot flush {}: {}", path, os::ErrnoText(errno)));
+  }
+  return SettleLog("plugpull-drained");
+}
+
+Status DiskStack::SettleLog(const std::string& text) {
+  PP_RETURN_IF_ERROR(devices_[*plan_.log].SendMessage("mark " + text));
+  const auto deadline = os::Deadline::After(kSettleMax);
+  for (;;) {
+    PP_ASSIGN_OR_RETURN(const dm::LogWritesStatus status, ReadLogStatus());
+    if (status.logging_disabled) {
+      return EnvironmentError(fmt::format(
+          "the log of disk {} stopped after {} entries (it is full, or the guest ran out "
+          "of memory); give the disk a larger log_size_mib or the guest more memory_mib",
+          disk_, status.logged_entries));
+    }
+    // The target writes the super block last and waits for it alone, so the writes before it may
+    // still be under way.
+    PP_ASSIGN_OR_RETURN(const uint64_t on_disk, ReadLoggedEntries(log_disk_.path()));
+    PP_ASSIGN_OR_RETURN(const uint64_t in_flight, WritesInFlight(log_disk_.name));
+    if (on_disk == status.logged_entries && on_disk > 0 && in_flight == 0) return OkStatus();
+    if (deadline.Passed()) {
+      return EnvironmentError(fmt::format(
+          "after {} ms {} of {} log entries of disk {} are on {} and {} writes are in flight",
+          kSettleMax.count(), on_disk, status.logged_entries, disk_, log_disk_.path(), in_flight));
+    }
+    std::this_thread::sleep_for(kSettlePollInterval);
+  }
+}
+
+Result<dm::LogWritesStatus> DiskStack::ReadLogStatus() const {
+  const dm::Device& log = devices_[*plan_.log];
+  PP_ASSIGN_OR_RETURN(const auto lines, log.ReadStatus());
+  if (lines.size() != 1) {
+    return EnvironmentError(
+        fmt::format("{} has {} targets, one was expected", log.name(), lines.size()));
+  }
+  return dm::LogWritesStatus::Parse(lines[0]);
+}
+
+Result<Sectors> DiskStack::WrittenByTop() const { return WrittenSectors(top_kernel_name_); }
+
+Result<DiskStatus> DiskStack::Query() const {
+  DiskStatus status;
+  PP_ASSIGN_OR_RETURN(const Sectors written, WrittenByTop());
+  status.set_written_sectors(written.value);
+  if (!plan_.log) return status;
+  PP_ASSIGN_OR_RETURN(const dm::LogWritesStatus parsed, ReadLogStatus());
+  status.set_has_log(true);
+  status.set_logged_entries(parsed.logged_entries);
+  status.set_highest_sector(parsed.highest_sector.value);
+  status.set_logging_disabled(parsed.logging_disabled);
+  return status;
+}
+
+Status DiskStack::TearDown() {
+  while (!devices_.empty()) {
+    if (plan_.mark == devices_.size() - 1) marks_.reset();
+    const Status removed = devices_.back().Remove();
+    if (!removed.ok()) {
+      return WithContext(removed.error(),
+                         fmt::format("taking down disk {} (is it still mounted?)", disk_));
+    }
+    devices_.pop_back();
+  }
+  return OkStatus();
+}
+
+}  // namespace plugpull::guest

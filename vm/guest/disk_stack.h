@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// A disk of the scenario, as it stands in the guest: the virtio disk, the device-mapper devices on
+// it, and its mark strip. Guest only; one thread. Errors are environment errors: what goes wrong
+// here is never a finding.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dm-targets/control/control.h"
+#include "framework/base/result.h"
+#include "framework/blocklog/mark.h"
+#include "framework/os/fd.h"
+#include "framework/proto/guest.pb.h"
+#include "vm/guest/block_device.h"
+#include "vm/guest/mark_writer.h"
+#include "vm/guest/stack_plan.h"
+
+namespace plugpull::guest {
+
+class DiskStack {
+ public:
+  // Waits for the disks until the deadline, builds the layers, reads each table back from the
+  // kernel and compares it with what was asked for. Leaves nothing behind when it fails.
+  static Result<std::unique_ptr<DiskStack>> SetUp(const SetUpDisk& request,
+                                                  const os::Deadline& deadline);
+  ~DiskStack();  // removes the devices from the top down, and says so on stderr when it cannot
+
+  const std::string& disk() const { return disk_; }
+  const std::string& top_path() const { return top_path_; }
+  // Empty without a strip.
+  const std::string& mark_path() const { return mark_path_; }
+  // Tables as the kernel reported them, "NAME: LINE", bottom first.
+  const std::vector<std::string>& tables() const { return tables_; }
+
+  Status WriteMark(const blocklog::Mark& mark);
+
+  // See DrainDisk in guest.proto. Whatever fails, the file system's part is resumed.
+  Status Drain();
+
+  Result<DiskStatus> Query() const;
+  Result<Sectors> WrittenByTop() const;
+
+  // Removes the devices from the top down. Those that could not be removed stay owned.
+  Status TearDown();
+
+ private:
+  DiskStack() = default;
+  Status Build(const SetUpDisk& request, const os::Deadline& deadline);
+  Status AddDevice(const PlannedDevice& planned);
+  Status CheckSize(const BlockDevice& disk) const;
+  // Checks that the log can be drained, and has its super block written.
+  Status StartLog();
+  // The part of Drain while the file system's part is suspended.
+  Status DrainSuspended();
+  // Has all that is in the target's queue written to the log disk, closed by a mark of the
+  // kernel's own with this text, and waits until it is there: also a machine that is killed the
+  // next moment has it.
+  Status SettleLog(const std::string& text);
+  Result<dm::LogWritesStatus> ReadLogStatus() const;
+  // Every layer that must drop barriers still does.
+  Status CheckBarriers() const;
+
+  std::string disk_;
+  StackPlan plan_;
+  BlockDevice data_;
+  BlockDevice log_disk_;
+  std::vector<dm::Device> devices_;  // as in the plan
+  std::optional<MarkWriter> marks_;
+  std::string top_path_;
+  std::string top_kernel_name_;
+  std::string mark_path_;
+  std::vector<std::string> tables_;
+};
+
+}  // namespace plugpull::guest

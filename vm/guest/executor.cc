@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/guest/executor.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <exception>
+#include <vector>
+
+#include "framework/os/fd.h"
+#include "vm/guest/mounts.h"
+#include "vm/guest/program.h"
+#include "vm/guest/shell.h"
+#include "vm/guest/workload_runner.h"
+
+namespace plugpull::guest {
+namespace {
+
+// A disk may have been plugged in a moment ago.
+constexpr Millis kDiskWaitMax{10'000};
+constexpr size_t kDisksMax = 64;
+
+// The operation itself was refused: a result, not a fault of ours.
+Answer Refused(const std::string& what, int error_number) {
+  Answer answer;
+  auto& error = *answer.mutable_error();
+  error.set_message(fmt::format("{}: {}", what, os::ErrnoText(error_number)));
+  error.set_error_number(error_number);
+  error.set_infrastructure(false);
+  return answer;
+}
+
+Answer AnswerTo(const KernelReply& reply, const std::string& what) {
+  return reply.error_number == 0 ? Answer() : Refused(what, reply.error_number);
+}
+
+// Calls DiskStack::Drain each time so much has been written to the top of the disk.
+class DrainEvery {
+ public:
+  static Result<DrainEvery> Start(DiskStack& disk, Bytes every) {
+    PP_ASSIGN_OR_RETURN(const Sectors written, disk.WrittenByTop());
+    return DrainEvery(disk, every, written);
+  }
+
+  Status DrainIfDue() {
+    PP_ASSIGN_OR_RETURN(const Sectors written, disk_->WrittenByTop());
+    if (ToBytes(written - drained_at_) < every_) return OkStatus();
+    drained_at_ = written;
+    return disk_->Drain();
+  }
+
+ private:
+  DrainEvery(DiskStack& disk, Bytes every, Sectors written)
+      : disk_(&disk), every_(every), drained_at_(written) {}
+
+  DiskStack* disk_;
+  Bytes every_;
+  Sectors drained_at_;
+};
+
+}  // namespace
+
+Answer Executor::Execute(const GuestRequest& request) {
+  Result<Answer> result = InternalError("the request was not carried out");
+  try {
+    result = Dispatch(request);
+  } catch (const std::exception& exception) {  // the standard library's: out of memory and the like
+    result = InternalError(fmt::format("the guest's executor failed: {}", exception.what()));
+  }
+  Answer answer;
+  if (result.ok()) {
+    answer = *std::move(result);
+  } else {
+    auto& error = *answer.mutable_error();
+    error.set_message(result.error().ToString());
+    if (!boot_problem_.empty()) {
+      error.mutable_message()->append(" (when the guest booted: " + boot_problem_ + ")");
+    }
+    error.set_infrastructure(true);
+  }
+  answer.set_id(request.id());
+  return answer;
+}
+
+Result<Answer> Executor::Dispatch(const GuestRequest& request) {
+  switch (request.kind_case()) {
+    case GuestRequest::kSetUpDisk:
+      return SetUp(request.set_up_disk());
+    case GuestRequest::kRunProgram:
+      return Run(request.run_program());
+    case GuestRequest::kMount:
+      return MountDisk(request.mount());
+    case GuestRequest::kUnmount:
+      return AnswerTo(Unmount(request.unmount().at()),
+                      fmt::format("cannot unmount {}", request.unmount().at()));
+    case GuestRequest::kRunWorkload:
+      return RunFiles(request.run_workload());
+    case GuestRequest::kWriteMark:
+      return Mark(request.write_mark());
+    case GuestRequest::kDrain: {
+      PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.drain().disk()));
+      PP_RETURN_IF_ERROR(disk->Drain());
+      return Answer();
+    }
+    case GuestRequest::kQueryDisk:
+      return Query(request.query_disk());
+    case GuestRequest::kSyncAll:
+      ::sync();
+      return Answer();
+    case GuestRequest::kTearDownDisk:
+      return TearDown(request.tear_down_disk());
+    case GuestRequest::kPowerOff:
+      return Answer();
+    case GuestRequest::kOpenShell:
+      return Shell();
+    case GuestRequest::KIND_NOT_SET:
+      break;
+  }
+  return InternalError(
+      "the guest does not know this kind of request; plugpull and its guest program differ, build "
+      "both from the same tree");
+}
+
+Result<DiskStack*> Executor::Find(const std::string& disk) {
+  const auto found = disks_.find(disk);
+  if (found != disks_.end()) return found->second.get();
+  std::string known;
+  for (const auto& [name, stack] : disks_) known += (known.empty() ? "" : ", ") + name;
+  return UserError(fmt::format("the disk \"{}\" is not set up in the guest; there are: {}", disk,
+                               known.empty() ? "none" : known));
+}
+
+Result<Answer> Executor::SetUp(const SetUpDisk& request) {
+  if (disks_.contains(request.disk())) {
+    return UserError(fmt::format("the disk \"{}\" is set up already", request.disk()));
+  }
+  if (disks_.size() >= kDisksMax) {
+    return UserError(fmt::format("{} disks are set up, more are not possible", disks_.size()));
+  }
+  PP_ASSIGN_OR_RETURN(auto disk, DiskStack::SetUp(request, os::Deadline::After(kDiskWaitMax)));
+  Answer answer;
+  for (const auto& table : disk->tables()) answer.add_table(table);
+  answer.set_device(disk->top_path());
+  disks_[request.disk()] = std::move(disk);
+  return answer;
+}
+
+Result<Answer> Executor::Run(const RunGuestProgram& request) {
+  std::vector<std::string> environment(request.environment().begin(), request.environment().end());
+  if (!request.mark_disk().empty()) {
+    PP_ASSIGN_OR_RETURN(const DiskStack* disk, Find(request.mark_disk()));
+    if (disk->mark_path().empty()) {
+      return UserError(
+          fmt::format("the disk \"{}\" has no mark strip for plugpull-mark", request.mark_disk()));
+    }
+    environment.push_back("PLUGPULL_MARK_DEVICE=" + disk->mark_path());
+  }
+  PP_ASSIGN_OR_RETURN(auto outcome, RunGuestCommand({request.argv().begin(), request.argv().end()},
+                                                    environment, Millis(request.timeout_ms())));
+  Answer answer;
+  answer.set_exit_status(outcome.exit_status);
+  answer.set_timed_out(outcome.timed_out);
+  answer.set_output(std::move(outcome.output));
+  return answer;
+}
+
+Result<Answer> Executor::MountDisk(const MountRequest& request) {
+  PP_ASSIGN_OR_RETURN(const DiskStack* disk, Find(request.disk()));
+  PP_ASSIGN_OR_RETURN(const KernelReply reply,
+                      Mount(disk->top_path(), request.at(), request.type(),
+                            {request.option().begin(), request.option().end()}));
+  return AnswerTo(reply, fmt::format("cannot mount {} on {} as {}", disk->top_path(), request.at(),
+                                     request.type()));
+}
+
+Result<Answer> Executor::RunFiles(const RunWorkload& request) {
+  WorkloadHooks hooks;
+  std::optional<DrainEvery> drain;
+  if (!request.mark_disk().empty()) {
+    PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.mark_disk()));
+    hooks.write_mark = [disk](const blocklog::Mark& mark) { return disk->WriteMark(mark); };
+    if (request.drain_every_bytes() > 0) {
+      PP_ASSIGN_OR_RETURN(drain, DrainEvery::Start(*disk, Bytes(request.drain_every_bytes())));
+      hooks.after_operation = [&drain] { return drain->DrainIfDue(); };
+    }
+  } else if (request.drain_every_bytes() > 0) {
+    return UserError("drain_every_bytes needs a mark_disk to drain");
+  }
+  hooks.send_progress = [this](const Progress& progress) {
+    GuestMessage message;
+    *message.mutable_progress() = progress;
+    return send_(message);
+  };
+  PP_RETURN_IF_ERROR(RunOperations(request, hooks));
+  return Answer();
+}
+
+Result<Answer> Executor::Mark(const WriteMark& request) {
+  PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.disk()));
+  PP_RETURN_IF_ERROR(disk->WriteMark({request.kind(), request.text()}));
+  return Answer();
+}
+
+Result<Answer> Executor::Query(const QueryDisk& request) {
+  PP_ASSIGN_OR_RETURN(const DiskStack* disk, Find(request.disk()));
+  Answer answer;
+  PP_ASSIGN_OR_RETURN(*answer.mutable_disk_status(), disk->Query());
+  return answer;
+}
+
+Result<Answer> Executor::TearDown(const TearDownDisk& request) {
+  PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.disk()));
+  PP_RETURN_IF_ERROR(disk->TearDown());
+  disks_.erase(request.disk());
+  return Answer();
+}
+
+Result<Answer> Executor::Shell() {
+  std::string greeting = "\r\nThis is the guest. Exit the shell to go on.\r\n";
+  for (const auto& [name, disk] : disks_) {
+    greeting += fmt::format("disk {}: {}\r\n", name, disk->top_path());
+    for (const auto& table : disk->tables()) greeting += "  " + table + "\r\n";
+  }
+  if (disks_.empty()) greeting += "No disk is set up.\r\n";
+  PP_RETURN_IF_ERROR(RunConsoleShell(greeting));
+  return Answer();
+}
+
+}  // namespace plugpull::guest

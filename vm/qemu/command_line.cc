@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/qemu/command_line.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace plugpull::vm {
+namespace {
+
+using nlohmann::json;
+
+// panic=-1: reboot at once, which -no-reboot turns into QEMU's end.
+// loglevel=7: ext4's informational lines are evidence. mitigations, cryptomgr.notests, tsc and
+// no_timer_check: each is a part of a second under emulation that no verdict depends on.
+// random.trust_cpu: nobody waits for entropy. printk.devkmsg: PID 1 is not rate-limited.
+constexpr char kBaseCommandLine[] =
+    "console=ttyS0 panic=-1 loglevel=7 printk.time=1 printk.devkmsg=on random.trust_cpu=on "
+    "mitigations=off cryptomgr.notests tsc=reliable no_timer_check";
+
+constexpr int kConsoleSet = 1;
+constexpr int kFirstDiskSet = 2;
+
+Status Validate(const MachineOptions& options) {
+  if (options.accelerator != "kvm" && options.accelerator != "tcg") {
+    return UserError(fmt::format("unknown accelerator \"{}\": kvm and tcg are possible",
+                                 options.accelerator));
+  }
+  if (options.disks.size() > kDisksMax) {
+    return UserError(fmt::format("{} virtual disks (logs count, too); at most {} are possible",
+                                 options.disks.size(), kDisksMax));
+  }
+  for (const auto& disk : options.disks) {
+    if (disk.serial.empty() || disk.serial.size() > kSerialBytesMax) {
+      return UserError(fmt::format("the serial \"{}\" has {} bytes; 1 to {} are possible",
+                                   disk.serial, disk.serial.size(), kSerialBytesMax));
+    }
+  }
+  const std::string command_line = KernelCommandLine(options);
+  if (command_line.size() > kKernelCommandLineMax ||
+      command_line.find('\n') != std::string::npos) {
+    return UserError(fmt::format(
+        "the kernel command line has {} bytes; at most {} in one line are possible: shorten "
+        "kernel_argument",
+        command_line.size(), kKernelCommandLineMax));
+  }
+  return OkStatus();
+}
+
+void AddConsole(const MachineOptions& options, std::vector<std::string>& arguments) {
+  if (options.interactive) {
+    // signal=off: Ctrl-C goes to the guest's shell.
+    arguments.insert(arguments.end(), {"-chardev", "stdio,id=console,signal=off"});
+  } else {
+    arguments.insert(arguments.end(),
+                     {"-add-fd", fmt::format("fd={},set={}", kConsoleChildFd, kConsoleSet),
+                      "-chardev", fmt::format("file,id=console,append=on,path=/dev/fdset/{}",
+                                              kConsoleSet)});
+  }
+  arguments.insert(arguments.end(), {"-serial", "chardev:console"});
+}
+
+void AddDisk(const VirtualDisk& disk, int index, std::vector<std::string>& arguments) {
+  const std::string node = fmt::format("disk{}", index);
+  const int set = kFirstDiskSet + index;
+  const json backend = {{"driver", "raw"},
+                        {"node-name", node},
+                        {"discard", "unmap"},
+                        {"detect-zeroes", "off"},
+                        {"cache", {{"direct", false}, {"no-flush", true}}},
+                        {"file",
+                         {{"driver", "file"},
+                          {"filename", fmt::format("/dev/fdset/{}", set)},
+                          {"locking", "off"},
+                          {"discard", "unmap"},
+                          {"cache", {{"direct", false}, {"no-flush", true}}}}}};
+  // QEMU would pause the machine on ENOSPC if it were not told to report.
+  const json frontend = {{"driver", "virtio-blk-pci"}, {"drive", node},
+                         {"id", fmt::format("vd{}", index)},
+                         {"serial", disk.serial},      {"write-cache", "on"},
+                         {"werror", "report"},         {"rerror", "report"}};
+  arguments.insert(arguments.end(),
+                   {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + index, set),
+                    "-blockdev", backend.dump(), "-device", frontend.dump()});
+}
+
+}  // namespace
+
+std::string KernelCommandLine(const MachineOptions& options) {
+  std::string line = kBaseCommandLine;
+  for (const auto& argument : options.kernel_arguments) line += " " + argument;
+  return line;
+}
+
+Result<std::vector<std::string>> QemuArguments(const MachineOptions& options) {
+  PP_RETURN_IF_ERROR(Validate(options));
+  const bool kvm = options.accelerator == "kvm";
+  std::vector<std::string> arguments = {
+      "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+      "-machine", "pc", "-accel", options.accelerator, "-cpu", kvm ? "host" : "max",
+      "-smp", std::to_string(options.cpus), "-m", std::to_string(options.memory_mib),
+      "-kernel", options.kernel_image, "-initrd", options.initramfs,
+      "-append", KernelCommandLine(options),
+      "-chardev", fmt::format("socket,id=qmp,fd={}", kQmpChildFd),
+      "-mon", "chardev=qmp,mode=control"};
+  AddConsole(options, arguments);
+  arguments.insert(arguments.end(),
+                   {"-device", "virtio-serial-pci,id=ports,max_ports=2", "-chardev",
+                    fmt::format("socket,id=port,fd={}", kPortChildFd), "-device",
+                    "virtserialport,bus=ports.0,nr=1,chardev=port,name=plugpull.0"});
+  int index = 0;
+  for (const auto& disk : options.disks) AddDisk(disk, index++, arguments);
+  return arguments;
+}
+
+}  // namespace plugpull::vm
