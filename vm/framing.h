@@ -24,9 +24,9 @@ template <typename Message>
 Result<std::string> EncodeFrame(const Message& message) {
   const size_t size = message.ByteSizeLong();
   if (size > kFrameBytesMax) {
-    return InternalError(fmt::format(
-        "a message of {} bytes is above the limit of {} bytes between host and guest", size,
-        kFrameBytesMax));
+    return InternalError(
+        fmt::format("a message of {} bytes is above the limit of {} bytes between host and guest",
+                    size, kFrameBytesMax));
   }
   std::string frame;
   frame.reserve(kFrameHeadBytes + size);
@@ -53,15 +53,15 @@ class FrameReader {
       size |= uint32_t{static_cast<uint8_t>(buffer_[i])} << (8 * i);
     }
     if (size > kFrameBytesMax) {
-      return GuestError(fmt::format(
-          "the guest announced a message of {} bytes; the limit is {} bytes", size,
-          kFrameBytesMax));
+      return GuestError(
+          fmt::format("the guest announced a message of {} bytes; the limit is {} bytes", size,
+                      kFrameBytesMax));
     }
     if (buffer_.size() - kFrameHeadBytes < size) return std::optional<Message>();
     Message message;
     if (!message.ParseFromArray(buffer_.data() + kFrameHeadBytes, static_cast<int>(size))) {
-      return GuestError(fmt::format("{} bytes from the guest are no {}", size,
-                                    message.GetTypeName()));
+      return GuestError(
+          fmt::format("{} bytes from the guest are no {}", size, message.GetTypeName()));
     }
     buffer_.erase(0, kFrameHeadBytes + size);
     return std::optional<Message>(std::move(message));

@@ -36,7 +36,7 @@ Result<Answer> Call(Machine& machine, GuestRequest request, Millis timeout,
     }
     return GuestError(fmt::format(
         "the guest sent {} where the answer to request {} ({}) was due",
-        message.has_answer() ? fmt::format("the answer to request {}", message.answer().id())
+        message.has_answer()  ? fmt::format("the answer to request {}", message.answer().id())
         : message.has_hello() ? std::string("a second hello")
                               : std::string("an empty message"),
         id, RequestName(request)));

@@ -24,16 +24,16 @@ struct VirtualDisk {
 };
 
 struct MachineOptions {
-  std::string kernel_image;    // path of a bzImage
-  std::string initramfs;       // path of a cpio archive
-  std::string accelerator;     // "kvm" or "tcg"
+  std::string kernel_image;  // path of a bzImage
+  std::string initramfs;     // path of a cpio archive
+  std::string accelerator;   // "kvm" or "tcg"
   uint32_t memory_mib = 320;
   uint32_t cpus = 1;
   std::vector<std::string> kernel_arguments;
   std::vector<VirtualDisk> disks;
   // Path; made new, kept after the end. Empty: the console is kept in memory, for error messages.
   std::string console_log;
-  bool interactive = false;    // the console is this process's terminal instead of the file
+  bool interactive = false;  // the console is this process's terminal instead of the file
 };
 
 // Used from one thread, which must live as long as the machine does.

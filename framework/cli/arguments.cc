@@ -44,7 +44,7 @@ void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
   command->add_flag("--lying", check.lying, "with --log: the disk ignores flushes");
   command->add_flag("--scan-past-end", check.scan_past_end,
                     "with --log: read behind the counted entries (only if the log device was zeroed)");
-  command->add_option("--max-states", check.max_states, "with --log: most states")
+  command->add_option("--max-states", check.max_states, "most states (default: as recorded; with --log 4000)")
       ->check(CLI::Range(1U, 10000000U));
   command->add_option("--out", check.out, "also write reports to this folder");
   command->add_option("--seed", check.seed, "draw other states");

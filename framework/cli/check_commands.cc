@@ -18,7 +18,7 @@ namespace {
 Check CheckOfArguments(const CheckArguments& arguments) {
   Check check;
   check.set_disk("log");
-  check.set_max_states(arguments.max_states);
+  check.set_max_states(arguments.max_states.value_or(check.max_states()));
   check.add_oracle(FSCK);
   check.add_enumerate()->mutable_prefix();
   check.add_enumerate()->mutable_lose_one();
@@ -42,6 +42,7 @@ int CheckRecordings(const CheckArguments& arguments) {
     options.jobs = arguments.jobs != 0 ? arguments.jobs
                                        : std::max(1U, std::thread::hardware_concurrency());
     options.seed = arguments.seed;
+    options.max_states = arguments.max_states;
     options.progress = [&](const std::string& what, uint64_t done, uint64_t total) {
       progress.Show(what, "checking crash states", done, total);
     };

@@ -39,7 +39,7 @@ struct CheckArguments {
   std::string from = "mount";  // or "mkfs"
   bool lying = false;
   bool scan_past_end = false;
-  uint32_t max_states = 4000;
+  std::optional<uint32_t> max_states;
   std::string out;
   std::optional<uint64_t> seed;
   unsigned jobs = 0;

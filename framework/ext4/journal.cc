@@ -45,8 +45,8 @@ bool TidAtOrAfter(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) >
 
 class Inspector {
  public:
-  Inspector(std::span<const uint8_t> image, const JournalLayout& layout, const JournalSuper& super)
-      : image_(image),
+  Inspector(const BlockReader& read, const JournalLayout& layout, const JournalSuper& super)
+      : read_(read),
         layout_(layout),
         super_(super),
         checksums_(super.checksum_v2() || super.checksum_v3()),
@@ -55,6 +55,7 @@ class Inspector {
   JournalInspection Run() {
     Scan();
     if (result_.outcome == JournalInspection::Outcome::kRefused) return result_;
+    result_.used.resize(complete_);
     if (end_ == super_.sequence) return result_;  // not one complete transaction
     result_.transactions = end_ - super_.sequence;
     result_.outcome = JournalInspection::Outcome::kReplays;
@@ -66,9 +67,7 @@ class Inspector {
  private:
   std::span<const uint8_t> Block(uint32_t index) const {
     if (index >= layout_.blocks.size()) return {};
-    const uint64_t at = layout_.blocks[index] * layout_.block_bytes;
-    if (at + layout_.block_bytes > image_.size()) return {};
-    return image_.subspan(at, layout_.block_bytes);
+    return read_(layout_.blocks[index]);
   }
 
   void Refuse(std::string reason) {
@@ -79,6 +78,11 @@ class Inspector {
   void Advance(uint32_t& block, uint32_t count) const {
     block += count;
     if (block >= super_.blocks) block -= super_.blocks - super_.first;
+  }
+
+  void Use(uint32_t& block) {
+    result_.used.push_back(block);
+    Advance(block, 1);
   }
 
   bool TailValid(std::span<const uint8_t> block) const {
@@ -109,10 +113,11 @@ class Inspector {
       if (bytes.empty()) return Refuse(fmt::format("journal block {} lies outside the disk", block));
       const JournalHeader header = ParseJournalHeader(bytes);
       if (header.type == JournalBlockType::kNone || header.sequence != sequence) break;
-      Advance(block, 1);
+      Use(block);
       if (header.type == JournalBlockType::kDescriptor) {
         suspicious |= !TailValid(bytes);
-        Advance(block, static_cast<uint32_t>(ParseTags(super_, bytes).size()));
+        const size_t tags = ParseTags(super_, bytes).size();
+        for (size_t i = 0; i < tags; ++i) Use(block);
       } else if (header.type == JournalBlockType::kRevoke) {
         suspicious |= !TailValid(bytes);
       } else if (header.type == JournalBlockType::kCommit) {
@@ -130,6 +135,7 @@ class Inspector {
         }
         last_commit_time = CommitTime(bytes);
         ++sequence;
+        complete_ = result_.used.size();
       } else {
         break;
       }
@@ -196,12 +202,13 @@ class Inspector {
     return super_.checksum_v3() ? tag.checksum == crc : (tag.checksum & 0xffff) == (crc & 0xffff);
   }
 
-  std::span<const uint8_t> image_;
+  const BlockReader& read_;
   const JournalLayout& layout_;
   const JournalSuper& super_;
   bool checksums_;
   uint32_t seed_;
   uint32_t end_ = 0;
+  size_t complete_ = 0;  // of result_.used: those of complete transactions
   std::map<uint64_t, uint32_t> revoked_;
   JournalInspection result_;
 };
@@ -294,8 +301,17 @@ Result<JournalSuper> ReadJournalSuper(std::span<const uint8_t> image, const Jour
 }
 
 JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLayout& layout) {
+  const BlockReader read = [&](uint64_t block) -> std::span<const uint8_t> {
+    if (block >= image.size() / layout.block_bytes) return {};
+    return image.subspan(block * layout.block_bytes, layout.block_bytes);
+  };
+  return InspectJournal(read, layout);
+}
+
+JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& layout) {
   JournalInspection inspection;
-  const auto super = ReadJournalSuper(image, layout);
+  if (layout.blocks.empty()) return inspection;
+  const auto super = ParseJournalSuper(read(layout.blocks[0]));
   if (!super.ok()) {
     inspection.outcome = JournalInspection::Outcome::kRefused;
     inspection.reason = super.error().message;
@@ -311,7 +327,7 @@ JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLa
         layout.block_bytes);
     return inspection;
   }
-  return Inspector(image, layout, *super).Run();
+  return Inspector(read, layout, *super).Run();
 }
 
 Status DiscardJournal(std::span<uint8_t> image, const JournalLayout& layout) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -76,8 +77,16 @@ struct JournalInspection {
   Outcome outcome = Outcome::kEmpty;
   uint32_t transactions = 0;  // complete ones
   std::string reason;         // of a refusal
+  // Of kReplays: places in the journal that belong to complete transactions, in their order. No
+  // other block of the log, but the journal superblock, shapes what recovery makes.
+  std::vector<uint32_t> used;
 };
 JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLayout& layout);
+
+// The same where there is no image in one piece. The reader gives the bytes of a file-system
+// block, valid until its next call, or nothing when the block lies outside the disk.
+using BlockReader = std::function<std::span<const uint8_t>(uint64_t block)>;
+JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& layout);
 
 // Empties the journal without replaying it, as the kernel does when the file system does not need
 // recovery (ext4_load_journal, jbd2_journal_wipe): s_start becomes 0.

@@ -31,9 +31,34 @@ constexpr size_t kChecksumAt = 0x3fc;
 
 }  // namespace
 
+namespace {
+
+uint32_t Crc32cByTable(uint32_t crc, std::span<const uint8_t> bytes) {
+  for (const uint8_t byte : bytes) crc = kCrcTable[(crc ^ byte) & 0xff] ^ (crc >> 8);
+  return crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) uint32_t Crc32cByInstruction(uint32_t seed,
+                                                               std::span<const uint8_t> bytes) {
+  uint64_t crc = seed;
+  while (bytes.size() >= sizeof(uint64_t)) {
+    crc = __builtin_ia32_crc32di(crc, Read<uint64_t>(bytes, 0));
+    bytes = bytes.subspan(sizeof(uint64_t));
+  }
+  for (const uint8_t byte : bytes) crc = __builtin_ia32_crc32qi(static_cast<uint32_t>(crc), byte);
+  return static_cast<uint32_t>(crc);
+}
+#endif
+
+}  // namespace
+
 uint32_t Crc32c(uint32_t seed, std::span<const uint8_t> bytes) {
-  for (const uint8_t byte : bytes) seed = kCrcTable[(seed ^ byte) & 0xff] ^ (seed >> 8);
-  return seed;
+#if defined(__x86_64__)
+  static const bool has_instruction = __builtin_cpu_supports("sse4.2") != 0;
+  if (has_instruction) return Crc32cByInstruction(seed, bytes);
+#endif
+  return Crc32cByTable(seed, bytes);
 }
 
 Result<Superblock> ParseSuperblock(std::span<const uint8_t> image) {

@@ -28,6 +28,7 @@ struct SubprocessOptions {
   std::string folder;  // working folder; empty: ours
   // The child leads a process group of its own, and Kill ends the whole group.
   bool own_process_group = false;
+  bool no_core_dump = false;  // leaves no core file, however it ends
 };
 
 // How a child ended.

@@ -53,7 +53,8 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
   if (scenario.check().empty()) return UserError("the scenario has no disk whose log could be checked");
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   const std::string what = report.name() + (report.variant().empty() ? "" : "/" + report.variant());
-  for (const Check& check : scenario.check()) {
+  for (Check check : scenario.check()) {
+    if (options.max_states) check.set_max_states(*options.max_states);
     PP_ASSIGN_OR_RETURN(const auto source,
                         DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
     PP_ASSIGN_OR_RETURN(const auto traces, reader.ReadTraces(check.disk()));

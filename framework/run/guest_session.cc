@@ -229,8 +229,10 @@ Status GuestSession::RunToExit(GuestRequest request, Millis timeout, int expecte
 Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
   const Disk& disk = FindDisk(step.disk());
   if (HasLog(disk) && has_base_.insert(disk.name()).second) {
-    PP_RETURN_IF_ERROR(Drain(disk.name()));
+    // In this order: the mark waits for a flush like any plain write, and the first forced write of
+    // the mount would overtake it.
     PP_RETURN_IF_ERROR(Mark(disk.name(), "base", disk.name()));
+    PP_RETURN_IF_ERROR(Drain(disk.name()));
   }
   GuestRequest request;
   MountRequest& mount = *request.mutable_mount();

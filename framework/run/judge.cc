@@ -5,11 +5,13 @@
 
 #include <atomic>
 #include <charconv>
+#include <deque>
 #include <future>
 #include <mutex>
 #include <optional>
 #include <thread>
 
+#include "framework/crashstate/replay_key.h"
 #include "framework/oracle/ext4_view.h"
 
 namespace plugpull::run {
@@ -71,9 +73,9 @@ struct ContentKeyHash {
   }
 };
 
-// A crash image (before recovery) and the states that have it.
+// States that recover to one image.
 struct Group {
-  size_t first = 0;  // index of the first such state
+  size_t first = 0;  // index of the first of them
   std::vector<size_t> states;
 };
 
@@ -93,11 +95,11 @@ struct Judge::Impl {
   JudgeOptions options;
   std::vector<workload::ObligationKey> keys;  // one for each cut
 
-  Once<Fingerprint, FingerprintHash> recoveries;  // by crash image
   Once<Fingerprint, FingerprintHash> structures;  // by recovered image
   Once<ContentKey, ContentKeyHash> contents;
 
   std::mutex mutex;  // of what follows
+  std::deque<std::string> kept;  // evidence; addresses stay
   std::optional<Error> failure;
   std::atomic<uint64_t> done = 0;
 
@@ -110,23 +112,29 @@ struct Judge::Impl {
     for (std::thread& thread : threads) thread.join();
   }
 
-  std::vector<Fingerprint> FingerprintAll(const std::vector<StateSpec>& states) const {
+  // What recovery can tell apart, of every state.
+  std::vector<Fingerprint> ReplayKeys(const std::vector<StateSpec>& states) const {
     constexpr size_t kChunk = 64;
-    std::vector<Fingerprint> fingerprints(states.size());
+    std::vector<Fingerprint> keys_of(states.size());
     std::atomic<size_t> next = 0;
     Parallel(states.size(), kChunk, [&] {
       crashstate::StateBuilder builder(space);
+      crashstate::ReplayKeyer keyer(space, journal);
       std::vector<size_t> scratch;
       std::vector<size_t> lost;
       for (size_t start; (start = next.fetch_add(kChunk)) < states.size();) {
         for (size_t i = start; i < std::min(start + kChunk, states.size()); ++i) {
           space.LostEventsInto(states[i].cut, states[i].selection, scratch, lost);
-          fingerprints[i] = image::BlockTable::FingerprintOfState(
-              builder.Build(states[i].cut, lost, states[i].overlapping_older));
+          keys_of[i] = keyer.KeyOf(builder.Build(states[i].cut, lost, states[i].overlapping_older));
         }
       }
     });
-    return fingerprints;
+    return keys_of;
+  }
+
+  const std::string* Keep(std::string evidence) {
+    const std::lock_guard lock(mutex);
+    return &kept.emplace_back(std::move(evidence));
   }
 
   void Fail(Error error) {
@@ -177,15 +185,14 @@ struct Judge::Impl {
     space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
     const auto& state = tools.builder.Build(spec.cut, lost, spec.overlapping_older);
     PP_RETURN_IF_ERROR(work.Load(state));
-    const Said& recovery = recoveries.Get(image::BlockTable::FingerprintOfState(state), [&] {
-      oracle::RecoveryResult result = fsck.Recover(work, journal);
-      return Said{result.outcome, std::move(result.evidence)};
-    });
+    oracle::RecoveryResult recovery = fsck.Recover(work, journal);
     PP_ASSIGN_OR_RETURN(const Fingerprint recovered, work.Scan(journal));
     StateVerdict verdict;
     verdict.recovered = recovered;
     verdict.recovery = recovery.outcome;
-    verdict.evidence = &recovery.evidence;
+    if (recovery.outcome != Outcome::kHolds) {
+      verdict.evidence = Keep(std::move(recovery.evidence));
+    }
     const bool usable = recovery.outcome == Outcome::kHolds;
     if (usable && options.fsck) {
       const Said& structure = structures.Get(recovered, [&] {
@@ -237,11 +244,11 @@ Judge::~Judge() = default;
 uint64_t Judge::content_checks() const { return impl_->contents.size(); }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
-  const std::vector<Fingerprint> fingerprints = impl_->FingerprintAll(states);
+  const std::vector<Fingerprint> replay_keys = impl_->ReplayKeys(states);
   std::vector<Group> groups;
   std::unordered_map<Fingerprint, size_t, FingerprintHash> group_of;
   for (size_t i = 0; i < states.size(); ++i) {
-    const auto [it, added] = group_of.try_emplace(fingerprints[i], groups.size());
+    const auto [it, added] = group_of.try_emplace(replay_keys[i], groups.size());
     if (added) groups.push_back({i, {}});
     groups[it->second].states.push_back(i);
   }

@@ -123,7 +123,7 @@ class PlanMaker {
   static void Apply(const Settings& settings, Scenario& plan);
   static void ResolveDisks(Scenario& plan);
   static void ResolveSteps(Scenario& plan);
-  static void ResolveChecks(const Model* model, Scenario& plan);
+  static void ResolveChecks(const Model* model, uint32_t max_states, Scenario& plan);
   static void ResolveExpect(const Expect& expect, Scenario& plan);
 
   const Scenario& scenario_;
@@ -214,7 +214,7 @@ void PlanMaker::ResolveSteps(Scenario& plan) {
   }
 }
 
-void PlanMaker::ResolveChecks(const Model* model, Scenario& plan) {
+void PlanMaker::ResolveChecks(const Model* model, uint32_t max_states, Scenario& plan) {
   if (plan.check().empty()) {
     for (const Disk& disk : plan.disk()) {
       if (HasLog(disk)) plan.add_check()->set_disk(disk.name());
@@ -223,6 +223,7 @@ void PlanMaker::ResolveChecks(const Model* model, Scenario& plan) {
   for (Check& check : *plan.mutable_check()) {
     check.mutable_model();  // there, so that its defaults are filled in
     if (model != nullptr) *check.mutable_model() = *model;
+    if (max_states != 0) check.set_max_states(max_states);
     if (check.enumerate().empty()) AddDefaultEnumerators(check);
     if (check.oracle().empty()) {
       check.add_oracle(FSCK);
@@ -241,16 +242,18 @@ void PlanMaker::ResolveExpect(const Expect& expect, Scenario& plan) {
 Plan PlanMaker::Finish(Scenario plan, std::string variant,
                        const std::vector<const Settings*>& settings, const Expect& expect) const {
   const Model* model = nullptr;
+  uint32_t max_states = 0;
   for (const Settings* one : settings) {
     Apply(*one, plan);
     if (one->has_model()) model = &one->model();
+    if (one->has_max_states()) max_states = one->max_states();
   }
   plan.mutable_guest();  // there, so that its defaults are filled in
   if (overrides_.kernel) plan.mutable_guest()->set_kernel(*overrides_.kernel);
   if (overrides_.seed) plan.set_seed(*overrides_.seed);
   ResolveDisks(plan);
   ResolveSteps(plan);
-  ResolveChecks(model, plan);
+  ResolveChecks(model, max_states, plan);
   ResolveExpect(expect, plan);
   FillDefaults(plan);
   // `nth` means something with EVERY_NTH only, and is an error elsewhere.

@@ -101,6 +101,8 @@ void CheckTogether(const PlacedSettings& first, const PlacedSettings& second, Re
            Settings::kKernelFieldNumber);
   only_one(first.settings->has_seed() && second.settings->has_seed(), "seed",
            Settings::kSeedFieldNumber);
+  only_one(first.settings->has_max_states() && second.settings->has_max_states(), "max_states",
+           Settings::kMaxStatesFieldNumber);
 }
 
 std::vector<PlacedSettings> CheckAxis(const Validation& v, const Axis& axis,

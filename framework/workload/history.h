@@ -19,7 +19,8 @@
 //               were written and no others, although open(2) reads as if all were covered.
 //   fsync(2)    of a folder: the names in it and its own, no bytes and no sizes. fsync(2): for the
 //               entry of a file "an explicit fsync() on a file descriptor for the directory is
-//               also needed".
+//               also needed". ext4 commits the whole running transaction then (ext4_force_commit
+//               for what is no regular file), which is more than is promised.
 //
 // Operations that failed may have done anything in part (write(2), fsync(2): after an error the
 // state of the data is not known): what they touched is in doubt from then on, and nothing is

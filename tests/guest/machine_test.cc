@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // QEMU with a stock kernel and the real PID 1: the good way and the bad ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <chrono>
 #include <filesystem>
@@ -24,7 +23,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 constexpr Millis kBootMax{90'000};
 
@@ -109,6 +107,35 @@ TEST_F(MachineTest, SaysHelloDoesWorkAndSwitchesItselfOff) {
   std::vector<uint8_t> magic(2);
   ASSERT_TRUE(os::PreadAll(data->get(), magic, Bytes(1080)).ok());
   EXPECT_EQ(magic, (std::vector<uint8_t>{0x53, 0xef}));
+}
+
+// `plugpull kernel fetch` puts the others there; this test does not.
+TEST_F(MachineTest, EveryKernelInTheCacheSaysHello) {
+  const auto names = KernelNames();
+  ASSERT_TRUE(names.ok()) << names.error().ToString();
+  for (const auto& name : *names) {
+    if (!name.cached) continue;
+    const auto kernel = ResolveKernel(name.name);
+    ASSERT_TRUE(kernel.ok()) << kernel.error().ToString();
+    InitramfsOptions initramfs;
+    initramfs.kernel = *kernel;
+    initramfs.modules = DefaultModules();
+    const auto path = BuildInitramfs(initramfs);
+    ASSERT_TRUE(path.ok()) << path.error().ToString();
+    options_.kernel_image = kernel->image;
+    options_.initramfs = *path;
+    auto machine = StartQemu(options_);
+    ASSERT_TRUE(machine.ok()) << machine.error().ToString();
+    const auto hello = (*machine)->WaitForHello(os::Deadline::After(kBootMax));
+    ASSERT_TRUE(hello.ok()) << name.name << ": " << hello.error().ToString();
+    EXPECT_EQ(hello->kernel_release(), name.release);
+    GuestRequest request;
+    for (const char* word : {"dmsetup", "targets"}) request.mutable_run_program()->add_argv(word);
+    request.mutable_run_program()->set_timeout_ms(20'000);
+    const auto answer = Call(**machine, request, Millis(30'000));
+    ASSERT_TRUE(answer.ok()) << answer.error().ToString();
+    EXPECT_THAT(answer->output(), AllOf(HasSubstr("log-writes"), HasSubstr("snapshot")));
+  }
 }
 
 TEST_F(MachineTest, PanicIsAGuestErrorWithThePanicLine) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What tests of the content oracle ask: does a view hold, or what is found to be violated.
 #pragma once
 
 #include <string>

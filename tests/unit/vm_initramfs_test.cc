@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vm/initramfs/initramfs.h"
-
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -14,6 +11,7 @@
 
 #include "framework/os/file.h"
 #include "vm/initramfs/cpio.h"
+#include "vm/initramfs/initramfs.h"
 #include "vm/initramfs/modules.h"
 #include "vm/initramfs/programs.h"
 
@@ -94,7 +92,8 @@ TEST(Cpio, WrongPathsAreInternalErrors) {
 constexpr char kModulesDep[] =
     "kernel/drivers/md/dm-mod.ko:\n"
     "kernel/drivers/md/dm-bufio.ko.xz: kernel/drivers/md/dm-mod.ko\n"
-    "kernel/drivers/md/dm-snapshot.ko: kernel/drivers/md/dm-bufio.ko.xz kernel/drivers/md/dm-mod.ko\n"
+    "kernel/drivers/md/dm-snapshot.ko: kernel/drivers/md/dm-bufio.ko.xz "
+    "kernel/drivers/md/dm-mod.ko\n"
     "kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko\n"
     "kernel/fs/jbd2/jbd2.ko:\n";
 

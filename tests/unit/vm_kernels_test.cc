@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vm/kernels/kernels.h"
-
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -13,6 +10,7 @@
 #include "framework/os/file.h"
 #include "vm/kernels/apt_sources.h"
 #include "vm/kernels/kernel_image.h"
+#include "vm/kernels/kernels.h"
 
 namespace plugpull::vm {
 namespace {
@@ -29,11 +27,11 @@ TEST(AptSources, OneLineStyle) {
       "deb [arch=amd64] http://three.invalid/flat ./\n"
       "deb\n"
       "deb [never closed http://four.invalid/debian sid main\n");
-  EXPECT_THAT(sources,
-              ElementsAre(AptSource{{"http://one.invalid/debian"}, {"bookworm"},
-                                    {"main", "contrib"}},
-                          AptSource{{"http://two.invalid/debian"}, {"trixie"}, {"main"}},
-                          AptSource{{"http://three.invalid/flat"}, {"./"}, {}}));
+  EXPECT_THAT(
+      sources,
+      ElementsAre(AptSource{{"http://one.invalid/debian"}, {"bookworm"}, {"main", "contrib"}},
+                  AptSource{{"http://two.invalid/debian"}, {"trixie"}, {"main"}},
+                  AptSource{{"http://three.invalid/flat"}, {"./"}, {}}));
 }
 
 TEST(AptSources, Deb822Style) {
@@ -54,12 +52,12 @@ TEST(AptSources, Deb822Style) {
       "\n"
       "Types: deb\nURIs: http://two.invalid/security\nSuites: bookworm-security\n"
       "Components: main");
-  EXPECT_THAT(sources, ElementsAre(AptSource{{"http://one.invalid/debian"},
-                                             {"bookworm", "bookworm-updates"},
-                                             {"main", "contrib"}},
-                                   AptSource{{"http://two.invalid/security"},
-                                             {"bookworm-security"},
-                                             {"main"}}));
+  EXPECT_THAT(
+      sources,
+      ElementsAre(
+          AptSource{
+              {"http://one.invalid/debian"}, {"bookworm", "bookworm-updates"}, {"main", "contrib"}},
+          AptSource{{"http://two.invalid/security"}, {"bookworm-security"}, {"main"}}));
 }
 
 TEST(AptSources, ChoosesTheFirstDebianMirrors) {
@@ -106,9 +104,8 @@ TEST(AptSources, PackageRecord) {
       "Description: text\n\nPackage: older\nVersion: 1\n");
   ASSERT_TRUE(record.ok());
   EXPECT_EQ(record->version, "7.2.13-1");
-  EXPECT_THAT(record->depends,
-              ElementsAre("dracut", "linux-binary-7.2.13+deb14-cloud-amd64", "kmod",
-                          "linux-modules-7.2.13+deb14-cloud-amd64"));
+  EXPECT_THAT(record->depends, ElementsAre("dracut", "linux-binary-7.2.13+deb14-cloud-amd64",
+                                           "kmod", "linux-modules-7.2.13+deb14-cloud-amd64"));
   EXPECT_FALSE(ParsePackageRecord("Package: x\n").ok());
   EXPECT_FALSE(ParsePackageRecord("").ok());
 }

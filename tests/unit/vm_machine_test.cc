@@ -73,7 +73,7 @@ TEST(Framing, LengthAboveTheLimitIsAnErrorBeforeAnyMemoryIsTaken) {
 
 TEST(Framing, LargestLengthIsWaitedFor) {
   FrameReader reader;
-  reader.Append(AsBytes(std::string("\0\0\0\x04abc", 7)));
+  reader.Append(AsBytes(std::string("\0\0\0\x04", 4) + "abc"));
   const auto message = reader.Next<GuestMessage>();
   ASSERT_TRUE(message.ok());
   EXPECT_FALSE(message->has_value());

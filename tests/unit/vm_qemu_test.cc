@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What QEMU is told, what a console says, and how an accelerator is chosen; without any QEMU.
-#include <unistd.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -43,9 +42,9 @@ TEST(CommandLine, DisksAreDescriptorsWithAVolatileCache) {
   EXPECT_THAT(*arguments, Contains(testing::AllOf(HasSubstr("\"serial\":\"a,b\""),
                                                   HasSubstr("\"write-cache\":\"on\""),
                                                   HasSubstr("\"werror\":\"report\""))));
-  EXPECT_THAT(*arguments, Contains(testing::AllOf(HasSubstr("/dev/fdset/3"),
-                                                  HasSubstr("\"no-flush\":true"),
-                                                  HasSubstr("\"discard\":\"unmap\""))));
+  EXPECT_THAT(*arguments,
+              Contains(testing::AllOf(HasSubstr("/dev/fdset/3"), HasSubstr("\"no-flush\":true"),
+                                      HasSubstr("\"discard\":\"unmap\""))));
   EXPECT_EQ(After(*arguments, "-cpu"), "max");
 }
 
@@ -145,8 +144,8 @@ TEST_F(AcceleratorTest, HangFallsBackAndSaysSo) {
 }
 
 TEST_F(AcceleratorTest, DamagedMemoryIsProvedAnew) {
-  for (const char* text : {"", "{", "[]", "{\"key\": 1}",
-                           "{\"key\": \"one\", \"accelerator\": \"xen\"}"}) {
+  for (const char* text :
+       {"", "{", "[]", "{\"key\": 1}", "{\"key\": \"one\", \"accelerator\": \"xen\"}"}) {
     std::ofstream(probe_.memory_path) << text;
     const int before = starts_;
     EXPECT_EQ(Choose("auto").accelerator, "kvm");

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The QMP client against a peer that follows a script.
-#include "vm/qmp/qmp.h"
-
-#include <sys/socket.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <functional>
 #include <thread>
 
 #include "framework/os/stream.h"
+#include "vm/qmp/qmp.h"
 
 namespace plugpull::vm {
 namespace {

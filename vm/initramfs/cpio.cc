@@ -54,8 +54,8 @@ void CpioWriter::Add(const std::string& path, uint32_t mode, std::string_view co
     return;
   }
   if (content.size() > UINT32_MAX) {
-    problem_ = fmt::format("{} has {} bytes, above the format's limit of 4 GiB", path,
-                           content.size());
+    problem_ =
+        fmt::format("{} has {} bytes, above the format's limit of 4 GiB", path, content.size());
     return;
   }
   AddFoldersAbove(path);
@@ -79,10 +79,19 @@ void CpioWriter::Write(std::string_view name, uint32_t mode, std::string_view co
   const uint32_t links = (mode & kFolder) == kFolder ? 2 : 1;
   // ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor,
   // namesize, check
-  const std::array<uint32_t, 13> fields = {++entries_, mode, 0, 0, links, 0,
-                                           static_cast<uint32_t>(content.size()), 0, 0,
-                                           device.major, device.minor,
-                                           static_cast<uint32_t>(name.size() + 1), 0};
+  const std::array<uint32_t, 13> fields = {++entries_,
+                                           mode,
+                                           0,
+                                           0,
+                                           links,
+                                           0,
+                                           static_cast<uint32_t>(content.size()),
+                                           0,
+                                           0,
+                                           device.major,
+                                           device.minor,
+                                           static_cast<uint32_t>(name.size() + 1),
+                                           0};
   archive_ += "070701";
   for (const uint32_t field : fields) archive_ += fmt::format("{:08X}", field);
   archive_.append(name).push_back('\0');

@@ -33,18 +33,19 @@ constexpr size_t kFilesMax = 4096;
 constexpr char kSuffix[] = ".cpio";
 
 // Without these a guest is of no use.
-constexpr const char* kRequiredPrograms[] = {"bash",    "mount",      "umount",  "blkid",  "mke2fs",
-                                             "e2fsck",  "mkfs.ext4",  "debugfs", "dmsetup",
-                                             "dumpe2fs"};
+constexpr const char* kRequiredPrograms[] = {"bash",    "mount",   "umount",    "blkid",
+                                             "mke2fs",  "e2fsck",  "mkfs.ext4", "debugfs",
+                                             "dmsetup", "dumpe2fs"};
 // For `plugpull shell`, and for commands in scenarios.
 constexpr const char* kOptionalPrograms[] = {
-    "basename", "cat",  "chmod", "cmp",  "cp",    "cut",     "date",  "dd",    "df",
-    "dirname",  "dmesg", "du",   "echo", "env",   "expr",    "false", "find",  "fsfreeze",
-    "grep",     "head", "hexdump", "id", "kill",  "ln",      "ls",    "md5sum",
-    "mkdir",    "mkfifo", "mktemp", "mountpoint", "mv", "od", "printf", "pwd",
-    "readlink", "rm",   "rmdir", "sed",  "seq",   "sha256sum", "sleep", "sort", "stat",
-    "sync",     "tail", "tee",   "test", "timeout", "touch", "tr",    "true",  "truncate",
-    "tune2fs",  "uname", "uniq", "wc",   "xxd"};
+    "basename", "cat",      "chmod",    "cmp",      "cp",      "cut",        "date", "dd",
+    "df",       "dirname",  "dmesg",    "du",       "echo",    "env",        "expr", "false",
+    "find",     "fsfreeze", "grep",     "head",     "hexdump", "id",         "kill", "ln",
+    "ls",       "md5sum",   "mkdir",    "mkfifo",   "mktemp",  "mountpoint", "mv",   "od",
+    "printf",   "pwd",      "readlink", "rm",       "rmdir",   "sed",        "seq",  "sha256sum",
+    "sleep",    "sort",     "stat",     "sync",     "tail",    "tee",        "test", "timeout",
+    "touch",    "tr",       "true",     "truncate", "tune2fs", "uname",      "uniq", "wc",
+    "xxd"};
 
 // mke2fs's defaults as Debian 12 ships them with e2fsprogs 1.47 (debian/mke2fs.conf there).
 constexpr char kMke2fsConf[] =
@@ -144,8 +145,8 @@ class Contents {
     writer.AddSymlink(kShellPath, "bash");
     for (const auto& [guest_path, source] : sources_) {
       if (writer.Has(guest_path)) {
-        return UserError(fmt::format("{} cannot be a file of the guest: it is there already",
-                                     guest_path));
+        return UserError(
+            fmt::format("{} cannot be a file of the guest: it is there already", guest_path));
       }
       if (source.host_path.empty()) {
         writer.AddFile(guest_path, source.text, source.mode);
@@ -234,9 +235,8 @@ Status AddModules(const InitramfsOptions& options, Contents& contents) {
   PP_ASSIGN_OR_RETURN(const auto paths, ResolveModules(index, options.modules));
   std::string list;
   for (const auto& path : paths) {
-    const std::string guest_path =
-        fmt::format("/usr/lib/modules/{}/{}", options.kernel.release,
-                    path.substr(0, path.rfind(".ko") + 3));
+    const std::string guest_path = fmt::format("/usr/lib/modules/{}/{}", options.kernel.release,
+                                               path.substr(0, path.rfind(".ko") + 3));
     contents.Add(guest_path, {folder + "/" + path, {}, 0644, true});
     list += guest_path + "\n";
   }
@@ -314,9 +314,8 @@ Status Sweep(const std::string& folder) {
 
 const std::vector<std::string>& DefaultModules() {
   static const std::vector<std::string> modules = {
-      "virtio_pci", "virtio_blk", "virtio_console", "dm-mod",         "dm-log-writes",
-      "dm-flakey",  "dm-delay",   "dm-snapshot",    "crc32c_generic", "libcrc32c",
-      "jbd2",       "ext4"};
+      "virtio_pci", "virtio_blk",  "virtio_console", "dm-mod",    "dm-log-writes", "dm-flakey",
+      "dm-delay",   "dm-snapshot", "crc32c_generic", "libcrc32c", "jbd2",          "ext4"};
   return modules;
 }
 

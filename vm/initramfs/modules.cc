@@ -67,7 +67,8 @@ Result<std::string> Unpack(const std::string& tool, const std::string& package,
   if (output.exit.signaled || output.exit.code != 0 || output.truncated) {
     return EnvironmentError(fmt::format(
         "{} of {} ended with {}{}", tool, path, output.exit.ToString(),
-        output.truncated ? fmt::format(", above the limit of {} bytes", kModuleBytesMax.value) : ""));
+        output.truncated ? fmt::format(", above the limit of {} bytes", kModuleBytesMax.value)
+                         : ""));
   }
   return std::move(output.out);
 }
@@ -76,12 +77,11 @@ Result<std::string> UnpackZstd(const std::string& path, std::string_view packed)
   const auto size = ZSTD_getFrameContentSize(packed.data(), packed.size());
   if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN ||
       size > kModuleBytesMax.value) {
-    return EnvironmentError(fmt::format(
-        "{} is no zstd file of at most {} bytes that says its size", path, kModuleBytesMax.value));
+    return EnvironmentError(fmt::format("{} is no zstd file of at most {} bytes that says its size",
+                                        path, kModuleBytesMax.value));
   }
   std::string content(size, '\0');
-  const size_t n =
-      ZSTD_decompress(content.data(), content.size(), packed.data(), packed.size());
+  const size_t n = ZSTD_decompress(content.data(), content.size(), packed.data(), packed.size());
   if (ZSTD_isError(n) || n != content.size()) {
     return EnvironmentError(fmt::format("{} is damaged: {}", path,
                                         ZSTD_isError(n) ? ZSTD_getErrorName(n) : "it is short"));

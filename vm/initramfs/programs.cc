@@ -94,8 +94,9 @@ Result<std::vector<std::string>> ParseLoaderList(std::string_view output) {
     std::string_view line = output.substr(0, end);
     output.remove_prefix(std::min(end + 1, output.size()));
     if (line.find("=> not found") != std::string_view::npos) {
-      missing += std::string(missing.empty() ? "" : ", ")
-                     .append(line.substr(0, line.find(" =>")).substr(line.find_first_not_of("\t ")));
+      missing +=
+          std::string(missing.empty() ? "" : ", ")
+              .append(line.substr(0, line.find(" =>")).substr(line.find_first_not_of("\t ")));
       continue;
     }
     if (const size_t arrow = line.find("=> "); arrow != std::string_view::npos) {
@@ -117,8 +118,8 @@ Result<std::string> LocateProgram(const std::string& name_or_path) {
     return UserError(fmt::format("the program {} does not exist", name_or_path));
   }
   if (name_or_path.empty() || name_or_path.find('/') != std::string::npos) {
-    return UserError(fmt::format(
-        "\"{}\" is neither an absolute path nor the name of a program", name_or_path));
+    return UserError(
+        fmt::format("\"{}\" is neither an absolute path nor the name of a program", name_or_path));
   }
   for (const char* folder : kSystemFolders) {
     const std::string path = std::string(folder) + "/" + name_or_path;

@@ -23,10 +23,15 @@ constexpr size_t kSaidLinesMax = 8;
 
 // What of the system's apt settings has to do with reaching a mirror from here. Everything else,
 // hooks above all, stays out.
-constexpr std::string_view kSettingsKept[] = {
-    "Acquire::http::",       "Acquire::https::",   "Acquire::ftp::",     "Acquire::Retries ",
-    "Acquire::ForceIPv4 ",   "Acquire::ForceIPv6 ", "Acquire::Check-Valid-Until ",
-    "Acquire::Check-Date ",  "Acquire::Max-FutureTime "};
+constexpr std::string_view kSettingsKept[] = {"Acquire::http::",
+                                              "Acquire::https::",
+                                              "Acquire::ftp::",
+                                              "Acquire::Retries ",
+                                              "Acquire::ForceIPv4 ",
+                                              "Acquire::ForceIPv6 ",
+                                              "Acquire::Check-Valid-Until ",
+                                              "Acquire::Check-Date ",
+                                              "Acquire::Max-FutureTime "};
 
 std::string SaidLast(const std::string& output) {
   size_t start = output.size();
@@ -61,8 +66,8 @@ Result<std::string> RunTool(const std::string& name, const std::string& package,
 }
 
 Result<std::string> KeptSettings() {
-  PP_ASSIGN_OR_RETURN(const std::string all, RunTool("apt-config", "apt", {"dump"}, "", "/",
-                                                     kAptCommandMax));
+  PP_ASSIGN_OR_RETURN(const std::string all,
+                      RunTool("apt-config", "apt", {"dump"}, "", "/", kAptCommandMax));
   std::string kept;
   size_t at = 0;
   while (at < all.size()) {
@@ -88,27 +93,28 @@ class PrivateApt {
     }
     PP_RETURN_IF_ERROR(os::WriteFileAtomic(folder + "/state/status", ""));
     PP_ASSIGN_OR_RETURN(const std::string kept, KeptSettings());
-    const std::string config = kept +
-        fmt::format("Dir::Etc \"{0}/etc\";\n"
-                    "Dir::Etc::parts \"{0}/etc/apt.conf.d\";\n"
-                    "Dir::Etc::sourceparts \"none\";\n"
-                    "Dir::Etc::netrc \"/etc/apt/auth.conf\";\n"
-                    "Dir::Etc::netrcparts \"/etc/apt/auth.conf.d\";\n"
-                    "Dir::State \"{0}/state\";\n"
-                    "Dir::State::status \"{0}/state/status\";\n"
-                    "Dir::Cache \"{0}/cache\";\n"
-                    "Dir::Cache::pkgcache \"\";\n"
-                    "Dir::Cache::srcpkgcache \"\";\n"
-                    "Dir::Log \"{0}/log\";\n"
-                    "APT::Architecture \"amd64\";\n"
-                    "APT::Architectures \"amd64\";\n"
-                    "APT::Sandbox::User \"root\";\n"
-                    "APT::Get::AllowUnauthenticated \"false\";\n"
-                    "Acquire::AllowInsecureRepositories \"false\";\n"
-                    "Acquire::AllowWeakRepositories \"false\";\n"
-                    "Acquire::AllowDowngradeToInsecureRepositories \"false\";\n"
-                    "Acquire::Languages \"none\";\n",
-                    folder);
+    const std::string config =
+        kept + fmt::format(
+                   "Dir::Etc \"{0}/etc\";\n"
+                   "Dir::Etc::parts \"{0}/etc/apt.conf.d\";\n"
+                   "Dir::Etc::sourceparts \"none\";\n"
+                   "Dir::Etc::netrc \"/etc/apt/auth.conf\";\n"
+                   "Dir::Etc::netrcparts \"/etc/apt/auth.conf.d\";\n"
+                   "Dir::State \"{0}/state\";\n"
+                   "Dir::State::status \"{0}/state/status\";\n"
+                   "Dir::Cache \"{0}/cache\";\n"
+                   "Dir::Cache::pkgcache \"\";\n"
+                   "Dir::Cache::srcpkgcache \"\";\n"
+                   "Dir::Log \"{0}/log\";\n"
+                   "APT::Architecture \"amd64\";\n"
+                   "APT::Architectures \"amd64\";\n"
+                   "APT::Sandbox::User \"root\";\n"
+                   "APT::Get::AllowUnauthenticated \"false\";\n"
+                   "Acquire::AllowInsecureRepositories \"false\";\n"
+                   "Acquire::AllowWeakRepositories \"false\";\n"
+                   "Acquire::AllowDowngradeToInsecureRepositories \"false\";\n"
+                   "Acquire::Languages \"none\";\n",
+                   folder);
     PP_RETURN_IF_ERROR(os::WriteFileAtomic(apt.config_, config));
     return apt;
   }
@@ -135,8 +141,8 @@ class PrivateApt {
     const std::string folder = folder_ + "/download";
     std::vector<std::string> arguments = {"download", "-q"};
     arguments.insert(arguments.end(), packages.begin(), packages.end());
-    PP_ASSIGN_OR_RETURN(const std::string ignored, RunTool("apt-get", "apt", arguments, config_,
-                                                           folder, kDownloadMax));
+    PP_ASSIGN_OR_RETURN(const std::string ignored,
+                        RunTool("apt-get", "apt", arguments, config_, folder, kDownloadMax));
     PP_ASSIGN_OR_RETURN(const auto files, os::ListFolder(folder));
     for (const auto& file : files) {
       PP_ASSIGN_OR_RETURN(const std::string unpacked,
@@ -147,8 +153,7 @@ class PrivateApt {
   }
 
  private:
-  explicit PrivateApt(const std::string& folder)
-      : folder_(folder), config_(folder + "/apt.conf") {}
+  explicit PrivateApt(const std::string& folder) : folder_(folder), config_(folder + "/apt.conf") {}
   std::string folder_;
   std::string config_;
 };
@@ -157,15 +162,42 @@ std::string SourceLine(const std::string& mirror, const std::string& suite) {
   return fmt::format("deb [signed-by={}] {} {} main", kKeyring, mirror, suite);
 }
 
-Status UpdateLists(PrivateApt& apt, const DebianMirrors& mirrors, const AptSuite& suite) {
-  std::vector<std::string> lines = {SourceLine(mirrors.main, suite.suite)};
-  if (suite.with_security && !mirrors.security.empty()) {
-    auto with_security = lines;
-    with_security.push_back(SourceLine(mirrors.security, suite.suite + "-security"));
-    if (apt.Update(with_security).ok()) return OkStatus();
-    spdlog::warn("the mirror has no usable {0}-security; going on with {0} alone", suite.suite);
+Result<FetchedPackages> FetchFrom(const std::vector<std::string>& source_lines,
+                                  const std::string& package,
+                                  const std::vector<std::string>& follow,
+                                  const std::string& apt_folder, const std::string& unpack_folder) {
+  PP_RETURN_IF_ERROR(os::RemoveAll(apt_folder));
+  PP_ASSIGN_OR_RETURN(auto apt, PrivateApt::Make(apt_folder));
+  PP_RETURN_IF_ERROR(apt.Update(source_lines));
+  FetchedPackages fetched;
+  std::vector<std::string> waiting = {package};
+  std::set<std::string> seen = {package};
+  while (!waiting.empty()) {
+    const std::string name = waiting.back();
+    waiting.pop_back();
+    PP_ASSIGN_OR_RETURN(const PackageRecord record, apt.Show(name));
+    if (name == package) {
+      fetched.version = record.version;
+    } else {
+      fetched.packages.push_back(name);
+    }
+    if (seen.size() > kPackagesMax) {
+      return EnvironmentError(
+          fmt::format("{} leads to more than {} packages", package, kPackagesMax));
+    }
+    for (const auto& depend : record.depends) {
+      const bool wanted = std::any_of(follow.begin(), follow.end(), [&](const std::string& prefix) {
+        return depend.starts_with(prefix);
+      });
+      if (wanted && seen.insert(depend).second) waiting.push_back(depend);
+    }
   }
-  return apt.Update(lines);
+  if (fetched.packages.empty()) {
+    return EnvironmentError(
+        fmt::format("{} {} depends on no package of a kernel", package, fetched.version));
+  }
+  PP_RETURN_IF_ERROR(apt.DownloadAndUnpack(fetched.packages, unpack_folder));
+  return fetched;
 }
 
 }  // namespace
@@ -211,30 +243,18 @@ Result<FetchedPackages> FetchPackages(const DebianMirrors& mirrors, const AptSui
         "{} is missing; it is in the package debian-archive-keyring (./plugpull installs it)",
         kKeyring));
   }
-  PP_ASSIGN_OR_RETURN(auto apt, PrivateApt::Make(apt_folder));
-  PP_RETURN_IF_ERROR(UpdateLists(apt, mirrors, suite));
-  FetchedPackages fetched;
-  std::vector<std::string> waiting = {package};
-  std::set<std::string> seen = {package};
-  while (!waiting.empty()) {
-    const std::string name = waiting.back();
-    waiting.pop_back();
-    PP_ASSIGN_OR_RETURN(const PackageRecord record, apt.Show(name));
-    if (name == package) fetched.version = record.version;
-    fetched.packages.push_back(name);
-    if (fetched.packages.size() > kPackagesMax) {
-      return EnvironmentError(fmt::format("{} of {} leads to more than {} packages", package,
-                                          suite.suite, kPackagesMax));
-    }
-    for (const auto& depend : record.depends) {
-      const bool wanted = std::any_of(follow.begin(), follow.end(), [&](const std::string& prefix) {
-        return depend.starts_with(prefix);
-      });
-      if (wanted && seen.insert(depend).second) waiting.push_back(depend);
-    }
+  const std::vector<std::string> lines = {SourceLine(mirrors.main, suite.suite)};
+  if (suite.with_security && !mirrors.security.empty()) {
+    auto with_security = lines;
+    with_security.push_back(SourceLine(mirrors.security, suite.suite + "-security"));
+    auto fetched = FetchFrom(with_security, package, follow, apt_folder, unpack_folder);
+    if (fetched.ok()) return fetched;
+    spdlog::warn("{0}-security cannot be used, going on with {0} alone: {1}", suite.suite,
+                 fetched.error().ToString());
+    PP_RETURN_IF_ERROR(os::RemoveAll(unpack_folder));
+    PP_RETURN_IF_ERROR(os::MakeFolders(unpack_folder));
   }
-  PP_RETURN_IF_ERROR(apt.DownloadAndUnpack(fetched.packages, unpack_folder));
-  return fetched;
+  return FetchFrom(lines, package, follow, apt_folder, unpack_folder);
 }
 
 }  // namespace plugpull::vm

@@ -17,18 +17,18 @@ namespace plugpull::vm {
 Result<DebianMirrors> SystemDebianMirrors();
 
 struct AptSuite {
-  std::string suite;              // "bookworm"
-  bool with_security = false;     // also SUITE-security, where the mirror has it
+  std::string suite;           // "bookworm"
+  bool with_security = false;  // also SUITE-security, where the mirror has it
 };
 
 struct FetchedPackages {
   std::string version;                // of the package that was asked for
-  std::vector<std::string> packages;  // names of all that were unpacked
+  std::vector<std::string> packages;  // names of what was unpacked
 };
 
-// Fetches the newest `package` of the suite and those of its dependencies, transitively, whose
-// names begin with one of `follow`, and unpacks them into `unpack_folder`. apt's files go to
-// `apt_folder`, which is made when missing; it holds nothing worth keeping afterwards.
+// Fetches what the newest `package` of the suite, itself empty, depends on: those packages,
+// transitively, whose names begin with one of `follow`. Unpacks them into `unpack_folder`. apt's
+// files go to `apt_folder`, whose content is lost; it holds nothing worth keeping afterwards.
 // Environment errors carry what apt said.
 Result<FetchedPackages> FetchPackages(const DebianMirrors& mirrors, const AptSuite& suite,
                                       const std::string& package,

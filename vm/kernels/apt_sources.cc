@@ -12,8 +12,8 @@ namespace {
 constexpr char kSecuritySuffix[] = "-security";
 // Suites of Debian that are alive or archived lately, and the names that move with releases.
 constexpr std::array<std::string_view, 13> kDebianSuites = {
-    "buster", "bullseye", "bookworm", "trixie",       "forky",       "duke",        "sid",
-    "stable", "testing",  "unstable", "experimental", "oldstable",   "oldoldstable"};
+    "buster", "bullseye", "bookworm", "trixie",       "forky",     "duke",        "sid",
+    "stable", "testing",  "unstable", "experimental", "oldstable", "oldoldstable"};
 constexpr std::array<std::string_view, 4> kSuiteSuffixes = {"", "-updates", "-backports",
                                                             "-proposed-updates"};
 
@@ -62,8 +62,8 @@ std::vector<Stanza> ParseStanzas(std::string_view text) {
       if (field != nullptr) field->append(" ").append(line);
     } else {
       const size_t colon = line.find(':');
-      field = colon == std::string_view::npos ? nullptr
-                                              : &stanzas.back()[Lower(line.substr(0, colon))];
+      field =
+          colon == std::string_view::npos ? nullptr : &stanzas.back()[Lower(line.substr(0, colon))];
       if (field != nullptr) *field = line.substr(colon + 1);
     }
   }
@@ -119,7 +119,8 @@ std::vector<AptSource> ParseDeb822Sources(std::string_view text) {
       return it == stanza.end() ? std::vector<std::string>() : Words(it->second);
     };
     const auto enabled = words("enabled");
-    const bool off = !enabled.empty() && (Lower(enabled[0]) == "no" || Lower(enabled[0]) == "false");
+    const bool off =
+        !enabled.empty() && (Lower(enabled[0]) == "no" || Lower(enabled[0]) == "false");
     AptSource source{words("uris"), words("suites"), words("components")};
     if (off || !Contains(words("types"), "deb") || source.uris.empty() || source.suites.empty()) {
       continue;

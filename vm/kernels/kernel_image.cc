@@ -22,7 +22,8 @@ Result<std::string> BzImageRelease(std::span<const uint8_t> image) {
   const size_t pointer = image[kVersionPointerOffset] | image[kVersionPointerOffset + 1] << 8;
   const size_t start = kVersionBase + pointer;
   std::string release;
-  for (size_t at = start; pointer != 0 && at < image.size() && at < start + kVersionBytesMax; ++at) {
+  for (size_t at = start; pointer != 0 && at < image.size() && at < start + kVersionBytesMax;
+       ++at) {
     const char c = static_cast<char>(image[at]);
     if (c == ' ' || c == '\0') return release;
     if (c < '!' || c > '~' || c == '/') break;

@@ -149,8 +149,9 @@ Status RunDepmod(const std::string& folder, const std::string& release) {
 Status WriteManifest(const std::string& folder, const std::string& name, const std::string& release,
                      const FetchedPackages& fetched) {
   PP_ASSIGN_OR_RETURN(const std::string image, FingerprintOfFile(folder + "/vmlinuz"));
-  PP_ASSIGN_OR_RETURN(const std::string modules_dep, FingerprintOfFile(fmt::format(
-                          "{}/lib/modules/{}/modules.dep", folder, release)));
+  PP_ASSIGN_OR_RETURN(
+      const std::string modules_dep,
+      FingerprintOfFile(fmt::format("{}/lib/modules/{}/modules.dep", folder, release)));
   const json manifest = {{"format", kManifestFormat},
                          {"name", name},
                          {"release", release},
@@ -161,7 +162,7 @@ Status WriteManifest(const std::string& folder, const std::string& name, const s
   return os::WriteFileAtomic(folder + "/manifest.json", manifest.dump(2) + "\n");
 }
 
-// Removes what killed fetches of this kernel have left. The lock is held.
+// Removes what fetches of this kernel, killed ones too, have left. The lock is held.
 Status Sweep(const std::string& kernels, const std::string& prefix) {
   PP_ASSIGN_OR_RETURN(const auto names, os::ListFolder(kernels));
   for (const auto& name : names) {
@@ -170,54 +171,58 @@ Status Sweep(const std::string& kernels, const std::string& prefix) {
   return OkStatus();
 }
 
+std::string BuildPrefix(const Debian& entry) { return ".tmp-" + FolderName(entry) + "-"; }
+
+// Fetches into `folder`. The lock is held; Sweep is needed afterwards, also after an error.
 Status Fetch(const Debian& entry, const std::string& name, const std::string& kernels,
-             const std::string& folder) {
+             const std::string& folder, const std::string& apt_folder) {
   PP_ASSIGN_OR_RETURN(const DebianMirrors mirrors, SystemDebianMirrors());
-  PP_ASSIGN_OR_RETURN(const std::string cache, os::CacheFolder());
-  const std::string prefix = ".tmp-" + FolderName(entry) + "-";
-  PP_RETURN_IF_ERROR(Sweep(kernels, prefix));
-  const std::string building = kernels + "/" + prefix + "new";
-  const std::string apt_folder = cache + "/apt-" + entry.suite.suite;
-  PP_RETURN_IF_ERROR(os::RemoveAll(apt_folder));
+  const std::string building = kernels + "/" + BuildPrefix(entry) + "new";
   PP_RETURN_IF_ERROR(os::MakeFolders(building + "/root"));
   spdlog::info("fetching the kernel {} from Debian's suite {} (once; it is kept in {})", name,
                entry.suite.suite, kernels);
-  PP_ASSIGN_OR_RETURN(
-      const FetchedPackages fetched,
-      FetchPackages(mirrors, entry.suite, kPackage,
-                    {"linux-image-", "linux-modules-", "linux-binary-"}, apt_folder,
-                    building + "/root"));
-  PP_RETURN_IF_ERROR(os::RemoveAll(apt_folder));
+  PP_ASSIGN_OR_RETURN(const FetchedPackages fetched,
+                      FetchPackages(mirrors, entry.suite, kPackage,
+                                    {"linux-image-", "linux-modules-", "linux-binary-"}, apt_folder,
+                                    building + "/root"));
   if (!fetched.version.starts_with(std::string(entry.version) + ".")) {
-    return EnvironmentError(fmt::format(
-        "Debian's suite {} has moved on to the kernel {}; name a kernel {} by path "
-        "(kernel: \"VMLINUZ:MODULES_FOLDER\")",
-        entry.suite.suite, fetched.version, entry.version));
+    return EnvironmentError(
+        fmt::format("Debian's suite {} has moved on to the kernel {}; name a kernel {} by path "
+                    "(kernel: \"VMLINUZ:MODULES_FOLDER\")",
+                    entry.suite.suite, fetched.version, entry.version));
   }
   PP_RETURN_IF_ERROR(LayOut(building + "/root", building));
   PP_ASSIGN_OR_RETURN(const auto image, os::MappedFile::Open(building + "/vmlinuz"));
   PP_ASSIGN_OR_RETURN(const std::string release, BzImageRelease(image.bytes()));
   PP_RETURN_IF_ERROR(RunDepmod(building, release));
   PP_RETURN_IF_ERROR(WriteManifest(building, name, release, fetched));
-  if (os::Exists(folder)) PP_RETURN_IF_ERROR(os::Rename(folder, kernels + "/" + prefix + "old"));
-  PP_RETURN_IF_ERROR(os::Rename(building, folder));
-  return Sweep(kernels, prefix);
+  if (os::Exists(folder)) {
+    PP_RETURN_IF_ERROR(os::Rename(folder, kernels + "/" + BuildPrefix(entry) + "old"));
+  }
+  return os::Rename(building, folder);
 }
 
 Result<Kernel> ResolveDebian(const Debian& entry, const std::string& name) {
   PP_ASSIGN_OR_RETURN(const std::string kernels, KernelsFolder());
   const std::string folder = kernels + "/" + FolderName(entry);
   if (auto kernel = Load(name, folder); kernel.ok()) return kernel;
-  PP_ASSIGN_OR_RETURN(const os::Fd lock,
-                      os::LockFile(kernels + "/." + FolderName(entry) + ".lock",
-                                   os::Deadline::After(kLockWaitMax)));
+  PP_ASSIGN_OR_RETURN(const os::Fd lock, os::LockFile(kernels + "/." + FolderName(entry) + ".lock",
+                                                      os::Deadline::After(kLockWaitMax)));
   auto kernel = Load(name, folder);  // another process may just have fetched it
   if (kernel.ok()) return kernel;
   if (os::Exists(folder)) {
     spdlog::warn("the kernel {} in the cache is damaged and is fetched again: {}", name,
                  kernel.error().ToString());
   }
-  const Status fetched = Fetch(entry, name, kernels, folder);
+  PP_ASSIGN_OR_RETURN(const std::string cache, os::CacheFolder());
+  const std::string apt_folder = cache + "/apt-" + entry.suite.suite;
+  const auto sweep = [&]() -> Status {
+    PP_RETURN_IF_ERROR(Sweep(kernels, BuildPrefix(entry)));
+    return os::RemoveAll(apt_folder);
+  };
+  PP_RETURN_IF_ERROR(sweep());
+  const Status fetched = Fetch(entry, name, kernels, folder, apt_folder);
+  PP_RETURN_IF_ERROR(sweep());
   if (!fetched.ok()) {
     return WithContext(fetched.error(), fmt::format("cannot fetch the kernel {}", name));
   }
@@ -227,7 +232,8 @@ Result<Kernel> ResolveDebian(const Debian& entry, const std::string& name) {
 Result<std::string> FindModules(const std::string& given, const std::string& release) {
   for (const std::string& folder : {given, given + "/" + release, given + "/lib/modules/" + release,
                                     given + "/usr/lib/modules/" + release}) {
-    if (os::Exists(folder + "/modules.dep")) return fs::absolute(folder).lexically_normal().string();
+    if (os::Exists(folder + "/modules.dep"))
+      return fs::absolute(folder).lexically_normal().string();
   }
   return UserError(fmt::format(
       "{} has no modules.dep for the kernel {} (nor has lib/modules/{} in it): name the folder "

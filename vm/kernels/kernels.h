@@ -25,8 +25,8 @@ struct Kernel {
 Result<Kernel> ResolveKernel(const std::string& name);
 
 struct KernelName {
-  std::string name;     // "debian:6.1"
-  std::string suite;    // "bookworm"
+  std::string name;   // "debian:6.1"
+  std::string suite;  // "bookworm"
   bool cached = false;
   std::string release;  // of the cached one
 };

@@ -86,8 +86,8 @@ Result<AccelChoice> ChooseAcceleratorWith(const AcceleratorProbe& probe, const s
   }
   if (!why_not.empty()) return AccelChoice{"tcg", why_not};
   // One proof for all that start at the same time.
-  PP_ASSIGN_OR_RETURN(const os::Fd lock, os::LockFile(probe.memory_path + ".lock",
-                                                      os::Deadline::After(kLockWaitMax)));
+  PP_ASSIGN_OR_RETURN(const os::Fd lock,
+                      os::LockFile(probe.memory_path + ".lock", os::Deadline::After(kLockWaitMax)));
   if (const auto remembered = Remembered(probe)) return *remembered;
   const AccelChoice choice = Prove(probe, kernel_image, initramfs);
   const json memory = {
@@ -106,8 +106,8 @@ Result<AccelChoice> ChooseAccelerator(const std::string& wanted, const std::stri
   PP_ASSIGN_OR_RETURN(const std::string boot_id, os::ReadFile(kBootIdPath, Bytes(256)));
   utsname names{};
   if (::uname(&names) != 0) return EnvironmentError("uname failed: " + os::ErrnoText(errno));
-  probe.key = fmt::format("{} | {} | {}", names.release, qemu,
-                          boot_id.substr(0, boot_id.find('\n')));
+  probe.key =
+      fmt::format("{} | {} | {}", names.release, qemu, boot_id.substr(0, boot_id.find('\n')));
   return ChooseAcceleratorWith(probe, wanted, kernel_image, initramfs);
 }
 

@@ -23,8 +23,8 @@ constexpr int kFirstDiskSet = 2;
 
 Status Validate(const MachineOptions& options) {
   if (options.accelerator != "kvm" && options.accelerator != "tcg") {
-    return UserError(fmt::format("unknown accelerator \"{}\": kvm and tcg are possible",
-                                 options.accelerator));
+    return UserError(
+        fmt::format("unknown accelerator \"{}\": kvm and tcg are possible", options.accelerator));
   }
   if (options.disks.size() > kDisksMax) {
     return UserError(fmt::format("{} virtual disks (logs count, too); at most {} are possible",
@@ -37,8 +37,7 @@ Status Validate(const MachineOptions& options) {
     }
   }
   const std::string command_line = KernelCommandLine(options);
-  if (command_line.size() > kKernelCommandLineMax ||
-      command_line.find('\n') != std::string::npos) {
+  if (command_line.size() > kKernelCommandLineMax || command_line.find('\n') != std::string::npos) {
     return UserError(fmt::format(
         "the kernel command line has {} bytes; at most {} in one line are possible: shorten "
         "kernel_argument",
@@ -52,10 +51,10 @@ void AddConsole(const MachineOptions& options, std::vector<std::string>& argumen
     // signal=off: Ctrl-C goes to the guest's shell.
     arguments.insert(arguments.end(), {"-chardev", "stdio,id=console,signal=off"});
   } else {
-    arguments.insert(arguments.end(),
-                     {"-add-fd", fmt::format("fd={},set={}", kConsoleChildFd, kConsoleSet),
-                      "-chardev", fmt::format("file,id=console,append=on,path=/dev/fdset/{}",
-                                              kConsoleSet)});
+    arguments.insert(
+        arguments.end(),
+        {"-add-fd", fmt::format("fd={},set={}", kConsoleChildFd, kConsoleSet), "-chardev",
+         fmt::format("file,id=console,append=on,path=/dev/fdset/{}", kConsoleSet)});
   }
   arguments.insert(arguments.end(), {"-serial", "chardev:console"});
 }
@@ -75,10 +74,10 @@ void AddDisk(const VirtualDisk& disk, int index, std::vector<std::string>& argum
                           {"discard", "unmap"},
                           {"cache", {{"direct", false}, {"no-flush", true}}}}}};
   // QEMU would pause the machine on ENOSPC if it were not told to report.
-  const json frontend = {{"driver", "virtio-blk-pci"}, {"drive", node},
-                         {"id", fmt::format("vd{}", index)},
-                         {"serial", disk.serial},      {"write-cache", "on"},
-                         {"werror", "report"},         {"rerror", "report"}};
+  const json frontend = {
+      {"driver", "virtio-blk-pci"}, {"drive", node},       {"id", fmt::format("vd{}", index)},
+      {"serial", disk.serial},      {"write-cache", "on"}, {"werror", "report"},
+      {"rerror", "report"}};
   arguments.insert(arguments.end(),
                    {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + index, set),
                     "-blockdev", backend.dump(), "-device", frontend.dump()});
@@ -95,14 +94,31 @@ std::string KernelCommandLine(const MachineOptions& options) {
 Result<std::vector<std::string>> QemuArguments(const MachineOptions& options) {
   PP_RETURN_IF_ERROR(Validate(options));
   const bool kvm = options.accelerator == "kvm";
-  std::vector<std::string> arguments = {
-      "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-      "-machine", "pc", "-accel", options.accelerator, "-cpu", kvm ? "host" : "max",
-      "-smp", std::to_string(options.cpus), "-m", std::to_string(options.memory_mib),
-      "-kernel", options.kernel_image, "-initrd", options.initramfs,
-      "-append", KernelCommandLine(options),
-      "-chardev", fmt::format("socket,id=qmp,fd={}", kQmpChildFd),
-      "-mon", "chardev=qmp,mode=control"};
+  std::vector<std::string> arguments = {"-nodefaults",
+                                        "-no-user-config",
+                                        "-no-reboot",
+                                        "-display",
+                                        "none",
+                                        "-machine",
+                                        "pc",
+                                        "-accel",
+                                        options.accelerator,
+                                        "-cpu",
+                                        kvm ? "host" : "max",
+                                        "-smp",
+                                        std::to_string(options.cpus),
+                                        "-m",
+                                        std::to_string(options.memory_mib),
+                                        "-kernel",
+                                        options.kernel_image,
+                                        "-initrd",
+                                        options.initramfs,
+                                        "-append",
+                                        KernelCommandLine(options),
+                                        "-chardev",
+                                        fmt::format("socket,id=qmp,fd={}", kQmpChildFd),
+                                        "-mon",
+                                        "chardev=qmp,mode=control"};
   AddConsole(options, arguments);
   arguments.insert(arguments.end(),
                    {"-device", "virtio-serial-pci,id=ports,max_ports=2", "-chardev",

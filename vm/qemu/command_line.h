@@ -19,8 +19,8 @@ inline constexpr int kPortChildFd = 11;
 inline constexpr int kConsoleChildFd = 12;
 inline constexpr int kFirstDiskChildFd = 20;
 
-inline constexpr size_t kDisksMax = 24;              // slots of the machine's PCI bus
-inline constexpr size_t kSerialBytesMax = 20;        // VIRTIO_BLK_ID_BYTES of virtio_blk.h
+inline constexpr size_t kDisksMax = 24;                // slots of the machine's PCI bus
+inline constexpr size_t kSerialBytesMax = 20;          // VIRTIO_BLK_ID_BYTES of virtio_blk.h
 inline constexpr size_t kKernelCommandLineMax = 2047;  // COMMAND_LINE_SIZE of x86 without its zero
 
 // The kernel's command line: ours, then the scenario's.

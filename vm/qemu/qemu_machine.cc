@@ -16,8 +16,8 @@ namespace {
 
 constexpr char kQemuName[] = "qemu-system-x86_64";
 constexpr char kQemuPackage[] = "qemu-system-x86";
-constexpr Millis kQemuStartMax{30'000};   // until QMP answers
-constexpr Millis kQemuExitMax{3'000};     // between the guest's end and QEMU's
+constexpr Millis kQemuStartMax{30'000};  // until QMP answers
+constexpr Millis kQemuExitMax{3'000};    // between the guest's end and QEMU's
 constexpr Millis kSendStallMax{30'000};
 constexpr Millis kConsoleCheckInterval{500};
 constexpr Millis kQemuVersionMax{10'000};
@@ -57,6 +57,7 @@ Result<std::unique_ptr<QemuMachine>> QemuMachine::Start(const MachineOptions& op
   child.argv = {program};
   child.argv.insert(child.argv.end(), arguments.begin(), arguments.end());
   child.stderr_fd = machine->stderr_.get();
+  child.no_core_dump = true;  // QEMU aborts where kvm is broken, which is looked for
   child.pass_fds = {{qmp.theirs.get(), kQmpChildFd}, {port.theirs.get(), kPortChildFd}};
   os::Fd console_for_qemu;
   if (options.interactive) {
@@ -246,8 +247,8 @@ Result<std::string> QemuVersion() {
   options.argv = {program, "--version"};
   PP_ASSIGN_OR_RETURN(const auto output, os::RunProgram(options, kQemuVersionMax));
   if (output.exit.signaled || output.exit.code != 0) {
-    return EnvironmentError(fmt::format("{} --version ended with {}: {}", program,
-                                        output.exit.ToString(), output.out));
+    return EnvironmentError(
+        fmt::format("{} --version ended with {}: {}", program, output.exit.ToString(), output.out));
   }
   return output.out.substr(0, output.out.find('\n'));
 }

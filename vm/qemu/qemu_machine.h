@@ -51,7 +51,7 @@ class QemuMachine : public Machine {
 
   // Destroyed from the last to the first: QEMU is dead before the terminal is put back.
   std::optional<os::TerminalGuard> terminal_;
-  os::Fd console_;     // for reading; not valid when interactive
+  os::Fd console_;  // for reading; not valid when interactive
   std::string console_path_;
   os::Fd stderr_;
   os::Fd port_;

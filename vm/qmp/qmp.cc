@@ -60,13 +60,13 @@ Result<json> QmpClient::Execute(const std::string& command, const json& argument
     const auto reply_id = reply->find("id");
     if (reply_id != reply->end() && *reply_id != id) continue;  // of a call that was given up
     if (const auto error = reply->find("error"); error != reply->end() && error->is_object()) {
-      return EnvironmentError(
-          fmt::format("QEMU refuses {}: {}", command, TextAt(*error, "desc")));
+      return EnvironmentError(fmt::format("QEMU refuses {}: {}", command, TextAt(*error, "desc")));
     }
     const auto value = reply->find("return");
     if (value == reply->end()) {
-      return EnvironmentError(fmt::format("QEMU's answer to {} is neither a return nor an error: {}",
-                                          command, Shortened(reply->dump())));
+      return EnvironmentError(
+          fmt::format("QEMU's answer to {} is neither a return nor an error: {}", command,
+                      Shortened(reply->dump())));
     }
     return *value;
   }
@@ -116,8 +116,8 @@ Result<std::optional<json>> QmpClient::NextObject(const os::Deadline& deadline) 
     // Also while the other end never stops sending.
     if (closed_ || deadline.Passed()) return std::optional<json>();
     if (buffer_.size() > kQmpLineBytesMax) {
-      return EnvironmentError(fmt::format("a line from QEMU's QMP socket is longer than {} bytes",
-                                          kQmpLineBytesMax));
+      return EnvironmentError(
+          fmt::format("a line from QEMU's QMP socket is longer than {} bytes", kQmpLineBytesMax));
     }
     PP_ASSIGN_OR_RETURN(const auto n, os::ReadSome(socket_.get(), chunk, deadline));
     if (!n) return std::optional<json>();
