@@ -43,37 +43,39 @@ stage_tidy() {
     skip_reason='clang-tidy is not installed (apt-get install clang-tidy)'
     return
   fi
-  build_all release || return
+  make_target release all || return
   sources | grep -z '\.cc$' |
     (cd -- "$root" && xargs -0 -r -n 4 -P "$(nproc)" clang-tidy --quiet -p "$build/release" \
       --extra-arg=-Wno-unknown-warning-option)  # g++ knows more warnings
 }
 
-build_all() (
+# make_target PRESET TARGET
+make_target() (
   prepare_ccache
   configure "$1"
-  compile "$1" all
+  compile "$1" "$2"
 )
 
-# run_ctest PRESET ARGUMENT...: ctest's own output goes to stdout, to its closing line.
+# run_ctest PRESET TARGET ARGUMENT...: ctest's own output goes to stdout, to its closing line.
 run_ctest() {
-  build_all "$1" || return
-  ctest --test-dir "$build/$1" -j2 --output-on-failure --no-tests=error "${@:2}" \
+  make_target "$1" "$2" || return
+  ctest --test-dir "$build/$1" -j2 --output-on-failure --no-tests=error "${@:3}" \
     "${ctest_arguments[@]}" 9>&-
 }
 
-stage_unit() { run_ctest release -L '^(unit|meta|golden)$' -LE '^nightly$'; }
+stage_unit() { run_ctest release all -L '^(unit|meta|golden)$' -LE '^nightly$'; }
 
 stage_sanitize() {
-  UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} run_ctest sanitize -L '^unit$' -LE '^nightly$'
+  UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
+    run_ctest sanitize unit_tests -L '^unit$' -LE '^nightly$'
 }
 
 stage_smoke() {
-  run_ctest release -L '^guest$' -LE '^nightly$' \
+  run_ctest release all -L '^guest$' -LE '^nightly$' \
     --stop-time "$(date -d "+$guest_seconds_max seconds" '+%H:%M:%S')"
 }
 
-stage_nightly() { run_ctest release -L '^nightly$'; }
+stage_nightly() { run_ctest release all -L '^nightly$'; }
 
 # run_stages [STAGE...] [-- CTEST-ARGUMENT...]: all of them, whatever fails; then a summary. Ends
 # the script: 0 nothing failed, 1 a stage failed, 2 there is no such stage.

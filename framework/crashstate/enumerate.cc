@@ -291,7 +291,7 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
   for (int i = 0; i < check.enumerate_size(); ++i) {
     const auto& wanted = check.enumerate(i);
     size_t budget = left / static_cast<size_t>(check.enumerate_size() - i);
-    if (wanted.max_states() != 0) budget = std::min<size_t>(left, wanted.max_states());
+    if (wanted.max_states() != 0) budget = std::min<size_t>(budget, wanted.max_states());
     if (budget == 0) budget = left == 0 ? 0 : 1;
     const size_t before = enumeration.states.size();
     bool all = budget > 0;

@@ -252,7 +252,12 @@ Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
         step.expect_errno().empty() ? "that it succeeds" : step.expect_errno(),
         answer.has_error() ? ": " + answer.error().message() : ""));
   }
-  if (got.empty()) mounts_[step.at()] = step.disk();
+  if (got.empty()) {
+    mounts_[step.at()] = step.disk();
+    for (const std::string& option : step.option()) {
+      if (option.find("data=writeback") != std::string::npos) writeback_.insert(step.disk());
+    }
+  }
   return OkStatus();
 }
 
@@ -272,6 +277,7 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
   trace.set_disk(disk.name());
   trace.set_seed(step.seed());
   trace.set_workload(static_cast<uint32_t>(traces_.size()));
+  trace.set_reuses_freed_blocks_early(writeback_.contains(disk.name()));
   PP_ASSIGN_OR_RETURN(const auto operations,
                       workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
   trace.mutable_operation()->Assign(operations.begin(), operations.end());

@@ -78,6 +78,7 @@ class GuestSession {
   std::map<std::string, std::string> devices_;  // top layers, in the guest
   std::map<std::string, std::string> mounts_;  // mount point -> disk
   std::set<std::string> has_base_;             // disks whose base is marked
+  std::set<std::string> writeback_;            // disks that were mounted data=writeback
   std::vector<WorkloadTrace> traces_;
   std::string kernel_release_;
   std::string incomplete_reason_;

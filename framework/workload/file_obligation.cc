@@ -19,8 +19,11 @@ constexpr size_t kLaterVersionsMax = 1000;
 // Starts with what is durable at a full sync, then lays later events over it.
 class Overlay {
  public:
-  Overlay(const ContentMap& durable, uint64_t sync, bool size_durable)
-      : size_bytes_(durable.size_bytes()), size_sync_(sync), size_durable_(size_durable) {
+  Overlay(const ContentMap& durable, uint64_t sync, bool size_durable, bool reuses_freed_blocks)
+      : size_bytes_(durable.size_bytes()),
+        size_sync_(sync),
+        size_durable_(size_durable),
+        reuses_freed_blocks_(reuses_freed_blocks) {
     sizes_.push_back({size_bytes_, size_bytes_});
     for (const auto& [start, stretch] : durable.versions().stretches()) {
       bytes_.Assign(start, stretch.end, {stretch.value, sync, {}, false});
@@ -54,9 +57,9 @@ class Overlay {
   void Truncate(uint64_t length) {
     if (length == size_bytes_) return;  // ext4_setattr changes nothing then
     if (length < size_bytes_) {
-      bytes_.Update(length, UINT64_MAX, [](Owed& owed) {
+      bytes_.Update(length, UINT64_MAX, [this](Owed& owed) {
         owed.zeroes_allowed = true;
-        return true;
+        return !reuses_freed_blocks_;
       });
       cut_off_from_ = std::min(cut_off_from_, length);
     }
@@ -101,18 +104,20 @@ class Overlay {
   uint64_t size_bytes_;
   uint64_t size_sync_;
   bool size_durable_;
+  bool reuses_freed_blocks_;
   uint64_t cut_off_from_ = kNever;
 };
 
 }  // namespace
 
-FileObligation ObligationOf(const FileHistory& history, size_t ended_events, size_t begun_events) {
+FileObligation ObligationOf(const FileHistory& history, size_t ended_events, size_t begun_events,
+                            bool reuses_freed_blocks) {
   using Kind = FileHistory::EventKind;
   size_t start = ended_events;
   while (start > 0 && history.events[start - 1].kind != Kind::kSync) --start;
   const bool synced = start > 0;
   const uint64_t sync = synced ? history.events[start - 1].operation : 0;
-  Overlay overlay(history.ContentAfter(start), sync, synced);
+  Overlay overlay(history.ContentAfter(start), sync, synced, reuses_freed_blocks);
   for (size_t i = start; i < begun_events; ++i) {
     const FileHistory::Event& event = history.events[i];
     switch (event.kind) {

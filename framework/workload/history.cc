@@ -170,6 +170,7 @@ Status IndexBuilder::ReadOutcomes() {
 Result<ObligationIndex> IndexBuilder::Build() {
   PP_RETURN_IF_ERROR(ReadOutcomes());
   index_.workload_ = trace_.workload();
+  index_.reuses_freed_blocks_ = trace_.reuses_freed_blocks_early();
   index_.kinds_.resize(outcomes_.size());
   for (uint64_t i = 0; i < outcomes_.size(); ++i) {
     if (Status status = Add(i); !status.ok()) {

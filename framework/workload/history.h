@@ -124,6 +124,7 @@ class ObligationIndex {
 
   uint64_t operations() const { return kinds_.size(); }  // how many
   uint32_t workload() const { return workload_; }        // WorkloadTrace.workload
+  bool reuses_freed_blocks() const { return reuses_freed_blocks_; }  // early; data=writeback
   const std::vector<NameHistory>& names() const { return names_; }
   const std::vector<FileHistory>& files() const { return files_; }
   // Position in files() of a file that some name stood for.
@@ -148,6 +149,7 @@ class ObligationIndex {
   std::unordered_map<uint64_t, size_t> file_positions_;
   Doubt doubt_;
   uint32_t workload_ = 0;
+  bool reuses_freed_blocks_ = false;
 };
 
 }  // namespace plugpull::workload

@@ -104,7 +104,7 @@ const FileObligation* ObligationTracker::UpdateFile(uint64_t file) {
   entry.begun_events = begun;
   entry.doubtful = doubtful;
   entry.content =
-      doubtful ? FileObligation{history.file, {}, 0, {}} : ObligationOf(history, ended, begun);
+      doubtful ? FileObligation{history.file, {}, 0, {}} : ObligationOf(history, ended, begun, index_.reuses_freed_blocks());
   return &entry.content;
 }
 

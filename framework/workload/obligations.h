@@ -16,7 +16,9 @@
 //            may be zero (ext4_block_truncate_page zeroes the rest of the block before the new
 //            size is committed); once a write reaches past the cut the blocks may be new ones, and
 //            under data=writeback a new block shows anything (Documentation/admin-guide/ext4.rst):
-//            nothing is demanded. So it is for zeroes of a hole near a later write. Removing the
+//            nothing is demanded. Under data=writeback that is so from the moment the cut may have
+//            begun, since the freed blocks may be another file's before it is committed. So it is
+//            for zeroes of a hole near a later write. Removing the
 //            last name counts as a truncate to nothing.
 //
 // What was never synced owes nothing: with delayed allocation it may be empty.
