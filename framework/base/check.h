@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define PP_CHECK(condition)                                                              \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]] {                                                     \
-      std::fprintf(stderr, "plugpull: internal error: %s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, \
-                   #condition);                                                          \
-      std::abort();                                                                      \
-    }                                                                                    \
+#define PP_CHECK(condition)                                                                 \
+  do {                                                                                      \
+    if (!(condition)) [[unlikely]] {                                                        \
+      std::fprintf(stderr, "plugpull: internal error: %s:%d: CHECK(%s) failed\n", __FILE__, \
+                   __LINE__, #condition);                                                   \
+      std::abort();                                                                         \
+    }                                                                                       \
   } while (false)

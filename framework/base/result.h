@@ -113,10 +113,10 @@ inline Status OkStatus() { return {}; }
 #define PP_CONCAT(a, b) PP_CONCAT_INNER(a, b)
 
 // Returns the error of `expression` from the calling function, if it has one.
-#define PP_RETURN_IF_ERROR(expression)                                    \
-  do {                                                                    \
-    if (auto pp_status = (expression); !pp_status.ok()) [[unlikely]]      \
-      return std::move(pp_status).error();                                \
+#define PP_RETURN_IF_ERROR(expression)                               \
+  do {                                                               \
+    if (auto pp_status = (expression); !pp_status.ok()) [[unlikely]] \
+      return std::move(pp_status).error();                           \
   } while (false)
 
 // PP_ASSIGN_OR_RETURN(auto x, F()): declares x from the value, or returns the error.

@@ -77,7 +77,8 @@ Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options) 
     }
     if (event.kind != Event::Kind::kFlush && event.offset + event.length > limit) {
       return UserError(fmt::format(
-          "log entry {} writes bytes {} to {} of a disk of {} bytes; is it the log of another disk?",
+          "log entry {} writes bytes {} to {} of a disk of {} bytes; is it the log of another "
+          "disk?",
           entry.index, event.offset.value, (event.offset + event.length).value, limit.value));
     }
     if (event.kind == Event::Kind::kFlush && draining) {

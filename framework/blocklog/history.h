@@ -33,10 +33,10 @@ struct Event {
 };
 
 struct History {
-  Bytes device_size;          // of the file system's part
+  Bytes device_size;  // of the file system's part
   std::vector<Event> events;
-  size_t base = 0;            // events before it are folded into the base: durable, never cut
-  bool ended = false;         // the recorder's or the kernel's last mark is there
+  size_t base = 0;     // events before it are folded into the base: durable, never cut
+  bool ended = false;  // the recorder's or the kernel's last mark is there
   std::optional<Dropped> dropped;
 };
 

@@ -33,12 +33,12 @@ Result<BlockLog> ReadSuper(std::span<const uint8_t> bytes) {
         bytes.size(), kSuperBytes));
   }
   if (const uint64_t magic = ReadU64(bytes, 0); magic != kLogMagic) {
-    return UserError(fmt::format(
-        "no dm-log-writes log: it begins with {:#x}, a log with {:#x}", magic, kLogMagic));
+    return UserError(fmt::format("no dm-log-writes log: it begins with {:#x}, a log with {:#x}",
+                                 magic, kLogMagic));
   }
   if (const uint64_t version = ReadU64(bytes, 8); version != kLogVersion) {
-    return UserError(fmt::format(
-        "dm-log-writes log of version {}; this plugpull reads version {}", version, kLogVersion));
+    return UserError(fmt::format("dm-log-writes log of version {}; this plugpull reads version {}",
+                                 version, kLogVersion));
   }
   BlockLog log;
   log.counted_entries = ReadU64(bytes, 16);
@@ -73,8 +73,8 @@ class Scanner {
  private:
   void Drop(std::string reason) {
     const uint64_t at = log_.end.value;
-    log_.dropped = Dropped{log_.end, Bytes(bytes_.size() > at ? bytes_.size() - at : 0),
-                           std::move(reason)};
+    log_.dropped =
+        Dropped{log_.end, Bytes(bytes_.size() > at ? bytes_.size() - at : 0), std::move(reason)};
   }
 
   // Empty when an entry was read, else what is wrong at log_.end.
@@ -125,8 +125,8 @@ class Scanner {
       return fmt::format("entry {} is a mark of {} bytes and {} sectors; at most {} and 0 fit",
                          entry.index, text_bytes, sectors, sector_ - kEntryHeaderBytes);
     }
-    const auto* text = reinterpret_cast<const char*>(bytes_.data()) + entry.header_at.value +
-                       kEntryHeaderBytes;
+    const auto* text =
+        reinterpret_cast<const char*>(bytes_.data()) + entry.header_at.value + kEntryHeaderBytes;
     entry.mark.assign(text, text_bytes);
     entry.mark.erase(std::find(entry.mark.begin(), entry.mark.end(), '\0'), entry.mark.end());
     log_.torn_down |= entry.mark == kTeardownMark;

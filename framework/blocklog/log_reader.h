@@ -14,10 +14,10 @@
 namespace plugpull::blocklog {
 
 struct Entry {
-  uint64_t index = 0;     // position in the log, from 0
-  Bytes header_at;        // of its header, in the log
-  Bytes offset;           // on the device
-  Bytes length;           // on the device
+  uint64_t index = 0;  // position in the log, from 0
+  Bytes header_at;     // of its header, in the log
+  Bytes offset;        // on the device
+  Bytes length;        // on the device
   uint64_t flags = 0;
   std::span<const uint8_t> data;  // `length` bytes of a write; empty for discards and marks
   std::string mark;               // text of a mark
@@ -40,8 +40,8 @@ struct BlockLog {
   uint64_t counted_entries = 0;  // nr_entries of the super block: may lag behind after a kill
   std::vector<Entry> entries;
   std::optional<Dropped> dropped;
-  bool torn_down = false;   // the kernel's own last mark is there
-  Bytes end;                // one past the last byte that was read
+  bool torn_down = false;  // the kernel's own last mark is there
+  Bytes end;               // one past the last byte that was read
 };
 
 struct ReadOptions {

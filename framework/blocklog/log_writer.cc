@@ -31,7 +31,8 @@ void LogWriter::Append(uint64_t sector, uint64_t sectors, uint64_t flags, uint64
   PutU64(&bytes_[at + 8], sectors);
   PutU64(&bytes_[at + 16], flags);
   PutU64(&bytes_[at + 24], data_bytes);
-  std::copy(in_header.begin(), in_header.end(), bytes_.begin() + static_cast<ptrdiff_t>(at + kEntryHeaderBytes));
+  std::copy(in_header.begin(), in_header.end(),
+            bytes_.begin() + static_cast<ptrdiff_t>(at + kEntryHeaderBytes));
   bytes_.insert(bytes_.end(), data.begin(), data.end());
   uint64_t entries;
   std::memcpy(&entries, bytes_.data() + 16, sizeof entries);
@@ -52,8 +53,8 @@ void LogWriter::Discard(Bytes offset, Bytes length) {
 }
 
 void LogWriter::Mark(std::string_view text) {
-  Append(0, 0, kFlagMark, text.size(),
-         {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, {});
+  Append(0, 0, kFlagMark, text.size(), {reinterpret_cast<const uint8_t*>(text.data()), text.size()},
+         {});
 }
 
 }  // namespace plugpull::blocklog

@@ -12,14 +12,16 @@ namespace plugpull::cli {
 namespace {
 
 constexpr char kExitStatusHelp[] =
-    "Exit status: 0 as expected, 1 a verdict differs from what was expected, 2 the scenario, log or\n"
+    "Exit status: 0 as expected, 1 a verdict differs from what was expected, 2 the scenario, log "
+    "or\n"
     "command line is wrong, 3 the guest, this machine or plugpull failed, 4 nothing ran.";
 
 void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
   app.add_option("scenario", run.scenarios, "scenario files, or folders of them")->required();
   app.add_option("--out", run.out, "results folder (default: plugpull-out)");
   app.add_option("--seed", run.seed, "in place of every scenario's seed");
-  app.add_option("--jobs,-j", run.jobs, "guests and checking threads at a time (default: processors)");
+  app.add_option("--jobs,-j", run.jobs,
+                 "guests and checking threads at a time (default: processors)");
   app.add_option("--shard", run.shard, "I/N: only the I-th of N parts of the runs, I from 1");
   app.add_option("--filter", run.filter, "regular expression on SCENARIO/VARIANT");
   app.add_option("--kernel", run.kernels, "in place of every scenario's kernel; may be repeated");
@@ -34,22 +36,28 @@ void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
 }
 
 void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
-  CLI::App* command = app.add_subcommand("check", "judge recordings, or anybody's dm-log-writes log");
+  CLI::App* command =
+      app.add_subcommand("check", "judge recordings, or anybody's dm-log-writes log");
   command->add_option("recording", check.recordings, "recording folders");
   command->add_option("--log", check.log, "a dm-log-writes log, judged by e2fsck alone");
   command->add_option("--base", check.base, "with --log: the disk when the log began");
-  command->add_option("--fs", check.fs, "with --log: the file system")->check(CLI::IsMember({"ext4"}));
+  command->add_option("--fs", check.fs, "with --log: the file system")
+      ->check(CLI::IsMember({"ext4"}));
   command->add_option("--from", check.from, "with --log: cut from the first mount, or from mkfs")
       ->check(CLI::IsMember({"mount", "mkfs"}));
   command->add_flag("--lying", check.lying, "with --log: the disk ignores flushes");
-  command->add_flag("--scan-past-end", check.scan_past_end,
-                    "with --log: read behind the counted entries (only if the log device was zeroed)");
-  command->add_option("--max-states", check.max_states, "most states (default: as recorded; with --log 4000)")
+  command->add_flag(
+      "--scan-past-end", check.scan_past_end,
+      "with --log: read behind the counted entries (only if the log device was zeroed)");
+  command
+      ->add_option("--max-states", check.max_states,
+                   "most states (default: as recorded; with --log 4000)")
       ->check(CLI::Range(1U, 10000000U));
   command->add_option("--out", check.out, "also write reports to this folder");
   command->add_option("--seed", check.seed, "draw other states");
   command->add_option("--jobs,-j", check.jobs, "threads (default: processors)");
-  command->add_option("--baseline", check.baseline, "report.json of an older run: only new findings fail");
+  command->add_option("--baseline", check.baseline,
+                      "report.json of an older run: only new findings fail");
   command->add_flag("--json", check.json, "JSON on stdout in place of the table");
   command->callback([&] { status = CheckRecordings(check); });
 }
@@ -61,8 +69,10 @@ void AddStates(CLI::App& app, StateArguments& states, int& status) {
   list->callback([&] { status = ListStates(states); });
 
   CLI::App* write = app.add_subcommand("materialize", "write the image of a crash state");
-  write->add_option("recording_or_id", states.recording,
-                    "recording folder (with --log: the state's id)")->required();
+  write
+      ->add_option("recording_or_id", states.recording,
+                   "recording folder (with --log: the state's id)")
+      ->required();
   write->add_option("id", states.id, "the state's id, as reports print it");
   write->add_option("-o,--output", states.image, "image to write (sparse)")->required();
   write->add_flag("--recovered", states.recovered,
@@ -92,7 +102,8 @@ void AddLog(CLI::App& app, LogArguments& log, int& status) {
   CLI::App* stat = command->add_subcommand("stat", "count what is in it");
   common(stat);
   stat->callback([&] { status = LogStatistics(log); });
-  CLI::App* convert = command->add_subcommand("convert", "write it as a plain log that ends where its entries do");
+  CLI::App* convert =
+      command->add_subcommand("convert", "write it as a plain log that ends where its entries do");
   common(convert);
   convert->add_option("-o,--output", log.output, "log to write")->required();
   convert->callback([&] { status = ConvertLog(log); });
@@ -103,7 +114,8 @@ void AddLog(CLI::App& app, LogArguments& log, int& status) {
 int Fail(const Error& error) {
   const char* whose = error.code == ErrorCode::kInternal
                           ? "internal error (a fault of plugpull: please report it): "
-                          : error.code == ErrorCode::kGuest ? "guest: " : "";
+                      : error.code == ErrorCode::kGuest ? "guest: "
+                                                        : "";
   fmt::print(stderr, "plugpull: {}{}\n", whose, error.ToString());
   return ExitStatusFor(error.code);
 }
@@ -112,7 +124,8 @@ int Main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   spdlog::set_default_logger(spdlog::stderr_logger_mt("plugpull"));
   spdlog::set_pattern("%n: %l: %v");
-  CLI::App app("plugpull: power cuts, lying disks and mount agents, tested on a laptop", "plugpull");
+  CLI::App app("plugpull: power cuts, lying disks and mount agents, tested on a laptop",
+               "plugpull");
   app.footer(kExitStatusHelp);
   app.require_subcommand(1);
   int status = 0;
@@ -124,7 +137,8 @@ int Main(int argc, char** argv) {
   CLI::App* record_command = app.add_subcommand("record", "record scenarios, to be checked later");
   AddRunOptions(*record_command, run, false);
   record_command->callback([&] { status = RecordScenarios(run); });
-  CLI::App* shell_command = app.add_subcommand("shell", "a shell in a guest with a scenario's disks");
+  CLI::App* shell_command =
+      app.add_subcommand("shell", "a shell in a guest with a scenario's disks");
   AddRunOptions(*shell_command, run, false);
   shell_command->callback([&] { status = OpenShell(run); });
 
@@ -140,7 +154,8 @@ int Main(int argc, char** argv) {
   list->add_flag("--json", list_json, "as JSON");
   list->callback([&] { status = ListCatalog(folder, list_json); });
   std::vector<std::string> paths;
-  CLI::App* validate = app.add_subcommand("validate", "say what is wrong with scenarios, all of it");
+  CLI::App* validate =
+      app.add_subcommand("validate", "say what is wrong with scenarios, all of it");
   validate->add_option("scenario", paths, "scenario files, or folders of them")->required();
   validate->callback([&] { status = ValidateFiles(paths); });
   std::string name;
@@ -154,7 +169,8 @@ int Main(int argc, char** argv) {
   AddLog(app, log, status);
 
   ReportArguments report;
-  CLI::App* report_command = app.add_subcommand("report", "print the report of results folders again");
+  CLI::App* report_command =
+      app.add_subcommand("report", "print the report of results folders again");
   report_command->add_option("out", report.folders, "results folders")->required();
   report_command->add_flag("--json", report.json, "as JSON");
   report_command->add_flag("--junit", report.junit, "as JUnit XML");
@@ -162,7 +178,9 @@ int Main(int argc, char** argv) {
 
   CLI::App* kernel = app.add_subcommand("kernel", "kernels for guests");
   kernel->require_subcommand(1);
-  kernel->add_subcommand("list", "those that have a name")->callback([&] { status = ListKernels(); });
+  kernel->add_subcommand("list", "those that have a name")->callback([&] {
+    status = ListKernels();
+  });
   std::vector<std::string> kernels;
   CLI::App* fetch = kernel->add_subcommand("fetch", "get some now");
   fetch->add_option("name", kernels, "such as debian:6.1")->required();

@@ -33,14 +33,15 @@ Check CheckOfArguments(const CheckArguments& arguments) {
 
 int CheckRecordings(const CheckArguments& arguments) {
   if (arguments.recordings.empty() == arguments.log.empty()) {
-    return Fail(UserError("check takes recording folders, or --log LOG; see: plugpull check --help"));
+    return Fail(
+        UserError("check takes recording folders, or --log LOG; see: plugpull check --help"));
   }
   ReportList reports;
   {
     Progress progress;
     run::CheckOptions options;
-    options.jobs = arguments.jobs != 0 ? arguments.jobs
-                                       : std::max(1U, std::thread::hardware_concurrency());
+    options.jobs =
+        arguments.jobs != 0 ? arguments.jobs : std::max(1U, std::thread::hardware_concurrency());
     options.seed = arguments.seed;
     options.max_states = arguments.max_states;
     options.progress = [&](const std::string& what, uint64_t done, uint64_t total) {
@@ -63,11 +64,11 @@ int CheckRecordings(const CheckArguments& arguments) {
 
 int ListStates(const StateArguments& arguments) {
   uint64_t left = arguments.limit == 0 ? UINT64_MAX : arguments.limit;
-  const Status status = run::ForEachState(arguments.recording, [&](const std::string& enumerator,
-                                                                   const std::string& id) {
-    fmt::print("{}  {}\n", id, enumerator);
-    return --left > 0;
-  });
+  const Status status = run::ForEachState(
+      arguments.recording, [&](const std::string& enumerator, const std::string& id) {
+        fmt::print("{}  {}\n", id, enumerator);
+        return --left > 0;
+      });
   return status.ok() ? 0 : Fail(status.error());
 }
 
@@ -81,8 +82,9 @@ int MaterializeState(const StateArguments& arguments) {
   request.image = arguments.image;
   request.recovered = arguments.recovered;
   if (request.id.empty()) {
-    return Fail(UserError("materialize takes a recording and the id of a state: plugpull materialize "
-                          "RECORDING ID -o IMG"));
+    return Fail(
+        UserError("materialize takes a recording and the id of a state: plugpull materialize "
+                  "RECORDING ID -o IMG"));
   }
   const auto said = run::WriteStateImage(request);
   if (!said.ok()) return Fail(said.error());

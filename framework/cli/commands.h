@@ -17,8 +17,8 @@ struct RunArguments {
   std::vector<std::string> scenarios;  // files, or folders of them
   std::string out;
   std::optional<uint64_t> seed;
-  unsigned jobs = 0;  // 0: processors of this machine
-  std::string shard;  // "I/N"
+  unsigned jobs = 0;   // 0: processors of this machine
+  std::string shard;   // "I/N"
   std::string filter;  // regular expression on "scenario/variant"
   uint32_t repeat = 1;
   std::vector<std::string> kernels;
@@ -51,12 +51,12 @@ int CheckRecordings(const CheckArguments& arguments);
 struct StateArguments {
   std::string recording;
   std::string id;
-  std::string log;   // instead of a recording
+  std::string log;  // instead of a recording
   std::string base;
   bool scan_past_end = false;
-  std::string image;      // where to write
+  std::string image;  // where to write
   bool recovered = false;
-  uint64_t limit = 0;     // 0: all
+  uint64_t limit = 0;  // 0: all
 };
 int ListStates(const StateArguments& arguments);
 int MaterializeState(const StateArguments& arguments);

@@ -55,9 +55,10 @@ void CheckKernels(Findings& findings) {
     if (kernel.cached) {
       findings.Good(fmt::format("kernel {} is in the cache ({})", kernel.name, kernel.release));
     } else {
-      findings.Note(fmt::format("kernel {} is not in the cache: a run fetches it, or: ./plugpull "
-                                "kernel fetch {}",
-                                kernel.name, kernel.name));
+      findings.Note(
+          fmt::format("kernel {} is not in the cache: a run fetches it, or: ./plugpull "
+                      "kernel fetch {}",
+                      kernel.name, kernel.name));
     }
   }
 }
@@ -67,16 +68,18 @@ void CheckAccelerator(Findings& findings) {
   guest.set_kernel(kUsualKernel);
   const auto image = run::PrepareGuestImage(guest, "auto", "");
   if (!image.ok()) return findings.Missing(image.error().ToString());
-  const std::string line = fmt::format("guests run under {}: {}", image->accelerator,
-                                       image->accelerator_reason);
+  const std::string line =
+      fmt::format("guests run under {}: {}", image->accelerator, image->accelerator_reason);
   if (image->accelerator == "kvm") return findings.Good(line);
-  findings.Note(line + "; emulation is slower (a guest boots in seconds) and gives the same verdicts");
+  findings.Note(line +
+                "; emulation is slower (a guest boots in seconds) and gives the same verdicts");
 }
 
 void CheckRoom(Findings& findings) {
   struct sysinfo memory {};
   if (::sysinfo(&memory) == 0) {
-    const uint64_t free = (memory.freeram + memory.bufferram) * static_cast<uint64_t>(memory.mem_unit);
+    const uint64_t free =
+        (memory.freeram + memory.bufferram) * static_cast<uint64_t>(memory.mem_unit);
     const std::string line = fmt::format("{} MiB of memory free, {} processors", free >> 20,
                                          std::thread::hardware_concurrency());
     free >= kMemoryBytesWanted ? findings.Good(line)

@@ -37,7 +37,8 @@ Result<OpenLog> Open(const LogArguments& arguments) {
     if (disk == nullptr) {
       std::string names;
       for (const auto& one : disks) names += " " + one.name();
-      return UserError(fmt::format("say which disk with --disk; {} has logs of:{}", arguments.log, names));
+      return UserError(
+          fmt::format("say which disk with --disk; {} has logs of:{}", arguments.log, names));
     }
     PP_ASSIGN_OR_RETURN(open.bytes, reader.ReadLog(*disk));
     open.disk = {Bytes(disk->size_bytes()), Bytes(disk->strip_bytes())};
@@ -75,8 +76,9 @@ int ShowLog(const LogArguments& arguments) {
   const auto open = Open(arguments);
   if (!open.ok()) return Fail(open.error());
   const auto& entries = open->log.entries;
-  const uint64_t end = arguments.count == 0 ? entries.size()
-                                            : std::min<uint64_t>(entries.size(), arguments.first + arguments.count);
+  const uint64_t end = arguments.count == 0
+                           ? entries.size()
+                           : std::min<uint64_t>(entries.size(), arguments.first + arguments.count);
   for (uint64_t i = arguments.first; i < end; ++i) {
     const auto& entry = entries[i];
     std::string text = entry.mark;
@@ -137,7 +139,8 @@ int ConvertLog(const LogArguments& arguments) {
   const Status written = os::WriteFileAtomic(
       arguments.output, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!written.ok()) return Fail(written.error());
-  fmt::print("{}: {} entries, {} bytes\n", arguments.output, open->log.entries.size(), bytes.size());
+  fmt::print("{}: {} entries, {} bytes\n", arguments.output, open->log.entries.size(),
+             bytes.size());
   PrintDropped(open->log);
   return 0;
 }

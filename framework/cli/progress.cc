@@ -36,8 +36,8 @@ void Progress::Show(const std::string& run, const std::string& what, uint64_t do
     text += fmt::format(" {}/{}", done, total);
     const double passed = std::chrono::duration<double>(now - line.start).count();
     if (done > 0 && done < total && passed > 1) {
-      text += fmt::format(", {:.0f} s left", passed / static_cast<double>(done) *
-                                                 static_cast<double>(total - done));
+      text += fmt::format(", {:.0f} s left",
+                          passed / static_cast<double>(done) * static_cast<double>(total - done));
     }
   }
   if (terminal_) {

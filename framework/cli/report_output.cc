@@ -21,7 +21,8 @@ namespace {
 std::string RenderForStdout(const ReportList& reports) {
   report::TerminalOptions options;
   const bool terminal = ::isatty(STDOUT_FILENO) != 0;
-  options.colour = terminal && os::GetEnv("NO_COLOR", "").empty() && os::GetEnv("TERM", "") != "dumb";
+  options.colour =
+      terminal && os::GetEnv("NO_COLOR", "").empty() && os::GetEnv("TERM", "") != "dumb";
   winsize size{};
   if (terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60) {
     options.width = size.ws_col;
@@ -56,13 +57,14 @@ int Deliver(ReportList reports, const run::Workdir* workdir, const OutputOptions
     if (!excused.ok()) return Fail(WithContext(excused.error(), options.baseline));
   }
   if (workdir != nullptr) {
-    const Status written = workdir->WriteReports(reports, report::RenderJson(reports),
-                                                 report::RenderJUnit(reports));
+    const Status written =
+        workdir->WriteReports(reports, report::RenderJson(reports), report::RenderJUnit(reports));
     if (!written.ok()) return Fail(written.error());
   }
   const int status = Print(reports, options.json ? ReportFormat::kJson : ReportFormat::kTable);
   if (workdir != nullptr && !options.json) {
-    fmt::print("Reports: {} {} {}\n", workdir->ReportFile(), workdir->JsonFile(), workdir->JUnitFile());
+    fmt::print("Reports: {} {} {}\n", workdir->ReportFile(), workdir->JsonFile(),
+               workdir->JUnitFile());
   }
   return status;
 }

@@ -18,8 +18,10 @@ void PrintDiagnostics(const std::vector<scenario::Diagnostic>& diagnostics) {
 }
 
 nlohmann::json EntryJson(const scenario::CatalogEntry& entry) {
-  nlohmann::json json = {{"path", entry.path},     {"name", entry.name},
-                         {"summary", entry.summary}, {"labels", entry.labels},
+  nlohmann::json json = {{"path", entry.path},
+                         {"name", entry.name},
+                         {"summary", entry.summary},
+                         {"labels", entry.labels},
                          {"variants", entry.variants}};
   auto& errors = json["errors"] = nlohmann::json::array();
   for (const auto& diagnostic : entry.diagnostics) errors.push_back(diagnostic.ToString());

@@ -92,7 +92,8 @@ Status ChooseBase(History& history, const DeviceModel& model, bool base_has_ext4
     const uint8_t* super = event.data.data() + (kSuperAt - event.offset.value);
     uint32_t incompat;
     std::memcpy(&incompat, super + kIncompatAt, sizeof incompat);
-    if (super[kMagicAt] == 0x53 && super[kMagicAt + 1] == 0xef && (incompat & kNeedsRecovery) != 0) {
+    if (super[kMagicAt] == 0x53 && super[kMagicAt + 1] == 0xef &&
+        (incompat & kNeedsRecovery) != 0) {
       history.base = i;
       return OkStatus();
     }
@@ -154,9 +155,9 @@ Status CrashSpace::Index(std::span<const uint8_t> base) {
     pieces_[i].count = static_cast<uint32_t>(piece_rank_.size()) - pieces_[i].first_piece;
     if (overlaps && !event.fua) overlap_.push_back(i);
     if (piece_rank_.size() > std::numeric_limits<uint32_t>::max() / 2) {
-      return UserError(fmt::format(
-          "the log writes more than {} blocks of {} bytes; check a part of it",
-          std::numeric_limits<uint32_t>::max() / 2, block_bytes));
+      return UserError(
+          fmt::format("the log writes more than {} blocks of {} bytes; check a part of it",
+                      std::numeric_limits<uint32_t>::max() / 2, block_bytes));
     }
   }
   return OkStatus();
@@ -229,9 +230,8 @@ Result<std::vector<size_t>> CrashSpace::LostEvents(size_t cut, const Selection& 
   std::vector<size_t> lost;
   VolatileEvents(cut, volatile_events);
   for (const uint64_t entry : selection.entries) {
-    const bool known = std::any_of(volatile_events.begin(), volatile_events.end(), [&](size_t i) {
-      return history_->events[i].entry == entry;
-    });
+    const bool known = std::any_of(volatile_events.begin(), volatile_events.end(),
+                                   [&](size_t i) { return history_->events[i].entry == entry; });
     if (!known) {
       return UserError(fmt::format(
           "log entry {} is no volatile write at cut {} under the model '{}'; an id belongs to the "

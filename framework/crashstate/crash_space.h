@@ -85,7 +85,7 @@ class CrashSpace {
   std::vector<uint32_t> piece_rank_;
   std::vector<image::ContentId> piece_content_;
   std::vector<size_t> window_start_;  // one for each cut
-  std::vector<size_t> overlap_;       // events that overlap an earlier forced write, no flush between
+  std::vector<size_t> overlap_;  // events that overlap an earlier forced write, no flush between
 };
 
 // Builds states one after the other; cheap when cuts ascend. One for each thread.

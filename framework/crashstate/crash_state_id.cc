@@ -76,7 +76,8 @@ bool ParseSelection(std::string_view text, Selection& selection) {
 }  // namespace
 
 std::string DeviceModel::ToWords() const {
-  std::string words = lying ? "lying disk (flushes and forced writes are ignored)" : "volatile cache";
+  std::string words =
+      lying ? "lying disk (flushes and forced writes are ignored)" : "volatile cache";
   if (window != 0) words += fmt::format(", at most {} writes volatile", window);
   if (discard_keeps) words += ", discards keep the old bytes";
   if (from_mkfs) words += ", cut from mkfs on";
@@ -96,8 +97,9 @@ std::string CrashStateId::ToString() const {
       text += fmt::format("-lose.{}", fmt::join(selection.entries, "."));
       break;
     case Selection::Kind::kKeep:
-      text += selection.entries.empty() ? "-keep"
-                                        : fmt::format("-keep.{}", fmt::join(selection.entries, "."));
+      text += selection.entries.empty()
+                  ? "-keep"
+                  : fmt::format("-keep.{}", fmt::join(selection.entries, "."));
       break;
     case Selection::Kind::kSample:
       text += fmt::format("-sample.{:x}.{}", selection.seed, selection.lose_permille);
@@ -110,7 +112,8 @@ std::string CrashStateId::ToString() const {
 
 Result<CrashStateId> CrashStateId::Parse(std::string_view text) {
   if (text.size() > kTextMax) {
-    return UserError(fmt::format("a crash state id of {} bytes; at most {}", text.size(), kTextMax));
+    return UserError(
+        fmt::format("a crash state id of {} bytes; at most {}", text.size(), kTextMax));
   }
   CrashStateId id;
   const size_t at = text.find('@');

@@ -65,11 +65,21 @@ class Enumerator {
       const Event& event = events[i];
       bool wanted = false;
       switch (options.at()) {
-        case PrefixEnumerator::EVERY_WRITE: wanted = event.ChangesBlocks(); break;
-        case PrefixEnumerator::EVERY_FLUSH: wanted = event.HasFlush(); break;
-        case PrefixEnumerator::EVERY_FUA: wanted = event.fua; break;
-        case PrefixEnumerator::EVERY_MARK: wanted = event.kind == Event::Kind::kMark; break;
-        case PrefixEnumerator::EVERY_NTH: wanted = (i - first + 1) % options.nth() == 0; break;
+        case PrefixEnumerator::EVERY_WRITE:
+          wanted = event.ChangesBlocks();
+          break;
+        case PrefixEnumerator::EVERY_FLUSH:
+          wanted = event.HasFlush();
+          break;
+        case PrefixEnumerator::EVERY_FUA:
+          wanted = event.fua;
+          break;
+        case PrefixEnumerator::EVERY_MARK:
+          wanted = event.kind == Event::Kind::kMark;
+          break;
+        case PrefixEnumerator::EVERY_NTH:
+          wanted = (i - first + 1) % options.nth() == 0;
+          break;
       }
       if (wanted) cuts.push_back(i + 1);
     }
@@ -138,10 +148,10 @@ class Enumerator {
     for (const Epoch& epoch : Epochs(space_)) {
       Candidates(epoch.last_cut, last);
       if (volatile_.empty()) continue;
-      const uint64_t states = volatile_.size() >= kExhaustiveBitsMax
-                                  ? 1ULL << kExhaustiveBitsMax
-                                  : 1ULL << volatile_.size();
-      const bool listed = volatile_.size() < kExhaustiveBitsMax && (last == 0 || !Longer(epoch, last));
+      const uint64_t states = volatile_.size() >= kExhaustiveBitsMax ? 1ULL << kExhaustiveBitsMax
+                                                                     : 1ULL << volatile_.size();
+      const bool listed =
+          volatile_.size() < kExhaustiveBitsMax && (last == 0 || !Longer(epoch, last));
       needs.push_back({epoch, states, 0, listed});
     }
     Share(needs);
@@ -195,8 +205,9 @@ class Enumerator {
     std::vector<size_t> lost;
     // Draws repeat in small epochs; the bound keeps a nearly full one from taking for ever.
     for (size_t tries = 0; drawn.size() < need.budget && tries < 4 * need.budget + 16; ++tries) {
-      const size_t cut = prng_.Chance(500) ? need.epoch.last_cut
-                                           : prng_.Between(need.epoch.first_cut, need.epoch.last_cut);
+      const size_t cut = prng_.Chance(500)
+                             ? need.epoch.last_cut
+                             : prng_.Between(need.epoch.first_cut, need.epoch.last_cut);
       Selection selection;
       selection.kind = Selection::Kind::kSample;
       selection.seed = prng_.Next();
@@ -227,7 +238,8 @@ class Enumerator {
     }
     if (volatile_.size() - lost.size() > kListMax) return sample;
     for (const size_t event : volatile_) {
-      if (!std::binary_search(lost.begin(), lost.end(), event)) entries.push_back(events[event].entry);
+      if (!std::binary_search(lost.begin(), lost.end(), event))
+        entries.push_back(events[event].entry);
     }
     Selection selection;
     selection.kind = Selection::Kind::kKeep;
@@ -250,7 +262,8 @@ std::string NameOf(const Enumerate& enumerate) {
       std::string at = PrefixEnumerator::At_Name(options.at());
       std::transform(at.begin(), at.end(), at.begin(),
                      [](char c) { return c == '_' ? ' ' : static_cast<char>(std::tolower(c)); });
-      if (options.at() == PrefixEnumerator::EVERY_NTH) at = fmt::format("every {}th entry", options.nth());
+      if (options.at() == PrefixEnumerator::EVERY_NTH)
+        at = fmt::format("every {}th entry", options.nth());
       return fmt::format("prefix ({})", at);
     }
     case Enumerate::kLoseSubset:
@@ -299,11 +312,20 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
       Enumerator enumerator(space, DeriveSeed(seed, NameOf(wanted), static_cast<uint64_t>(i)),
                             static_cast<uint32_t>(i), budget, enumeration.states);
       switch (wanted.kind_case()) {
-        case Enumerate::kPrefix: all = enumerator.Prefix(wanted.prefix()); break;
-        case Enumerate::kLoseOne: all = enumerator.LoseOne(); break;
-        case Enumerate::kLoseSubset: all = enumerator.LoseSubset(wanted.lose_subset().lose_permille()); break;
-        case Enumerate::kWindow: all = enumerator.Window(wanted.window().writes()); break;
-        case Enumerate::KIND_NOT_SET: break;
+        case Enumerate::kPrefix:
+          all = enumerator.Prefix(wanted.prefix());
+          break;
+        case Enumerate::kLoseOne:
+          all = enumerator.LoseOne();
+          break;
+        case Enumerate::kLoseSubset:
+          all = enumerator.LoseSubset(wanted.lose_subset().lose_permille());
+          break;
+        case Enumerate::kWindow:
+          all = enumerator.Window(wanted.window().writes());
+          break;
+        case Enumerate::KIND_NOT_SET:
+          break;
       }
     }
     left -= std::min(left, enumeration.states.size() - before);

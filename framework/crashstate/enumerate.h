@@ -20,14 +20,14 @@ struct StateSpec {
 };
 
 struct EnumeratorCoverage {
-  std::string name;         // "lose_subset"
-  bool exhaustive = true;   // every state that it can name is in the list
+  std::string name;        // "lose_subset"
+  bool exhaustive = true;  // every state that it can name is in the list
 };
 
 struct Enumeration {
   std::vector<StateSpec> states;  // in the order of the enumerators; within one, cuts ascend
   std::vector<EnumeratorCoverage> enumerators;
-  uint64_t order_unknown = 0;     // states that were added a second time with the other order
+  uint64_t order_unknown = 0;  // states that were added a second time with the other order
 };
 
 // `check.enumerate` may not be empty; at most check.max_states states (twins for unknown order

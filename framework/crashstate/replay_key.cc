@@ -47,9 +47,10 @@ std::span<const uint8_t> ReplayKeyer::ReadBlock(uint64_t block, const image::Ima
 
 image::Fingerprint ReplayKeyer::KeyOf(const image::ImageState& state) {
   if (journal_ranks_.empty()) return image::BlockTable::FingerprintOfState(state);
-  const ext4::JournalInspection inspection = ext4::InspectJournal(
-      [&](uint64_t block) { return ReadBlock(block, state); }, journal_);
-  if (inspection.outcome == ext4::JournalInspection::Outcome::kRefused) {
+  const ext4::JournalInspection inspection =
+      ext4::InspectJournal([&](uint64_t block) { return ReadBlock(block, state); }, journal_);
+  using Outcome = ext4::JournalInspection::Outcome;
+  if (inspection.outcome != Outcome::kReplays && inspection.outcome != Outcome::kEmpty) {
     return image::BlockTable::FingerprintOfState(state);
   }
   for (const uint32_t place : inspection.used) used_[place] = true;

@@ -46,8 +46,8 @@ struct FileSystem::Impl {
     };
     const errcode_t error = ext2fs_dir_iterate(fs, folder, 0, nullptr, add, &names);
     if (error != 0) {
-      return UserError(fmt::format("folder inode {} cannot be read: {}", folder,
-                                   LibraryMessage(error)));
+      return UserError(
+          fmt::format("folder inode {} cannot be read: {}", folder, LibraryMessage(error)));
     }
     return &folders.emplace(folder, std::move(names)).first->second;
   }
@@ -133,13 +133,13 @@ std::vector<FileSystem::MetadataRange> FileSystem::MetadataRanges() const {
   using Kind = MetadataRange::Kind;
   const ext2_filsys fs = impl_->fs;
   std::vector<MetadataRange> ranges;
-  ranges.push_back({Kind::kGroupDescriptors, 0, fs->super->s_first_data_block + 1ULL,
-                    fs->desc_blocks});
+  ranges.push_back(
+      {Kind::kGroupDescriptors, 0, fs->super->s_first_data_block + 1ULL, fs->desc_blocks});
   for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
     ranges.push_back({Kind::kBlockBitmap, group, ext2fs_block_bitmap_loc(fs, group), 1});
     ranges.push_back({Kind::kInodeBitmap, group, ext2fs_inode_bitmap_loc(fs, group), 1});
-    ranges.push_back({Kind::kInodeTable, group, ext2fs_inode_table_loc(fs, group),
-                      fs->inode_blocks_per_group});
+    ranges.push_back(
+        {Kind::kInodeTable, group, ext2fs_inode_table_loc(fs, group), fs->inode_blocks_per_group});
   }
   std::sort(ranges.begin(), ranges.end(),
             [](const auto& a, const auto& b) { return a.first_block < b.first_block; });
@@ -155,7 +155,8 @@ uint32_t FileSystem::inodes_per_block() const {
 Result<std::vector<uint64_t>> FileSystem::JournalBlocks() {
   const auto* super = impl_->fs->super;
   std::vector<uint64_t> blocks;
-  if ((super->s_feature_compat & kCompatHasJournal) == 0 || super->s_journal_inum == 0) return blocks;
+  if ((super->s_feature_compat & kCompatHasJournal) == 0 || super->s_journal_inum == 0)
+    return blocks;
   PP_ASSIGN_OR_RETURN(const Node node, impl_->NodeOf(super->s_journal_inum));
   const uint64_t count = node.size_bytes / impl_->fs->blocksize;
   if (count > kJournalBlocksMax) {
@@ -164,11 +165,11 @@ Result<std::vector<uint64_t>> FileSystem::JournalBlocks() {
   }
   for (uint64_t i = 0; i < count; ++i) {
     blk64_t physical = 0;
-    const errcode_t error = ext2fs_bmap2(impl_->fs, super->s_journal_inum, nullptr, nullptr, 0, i,
-                                         nullptr, &physical);
+    const errcode_t error =
+        ext2fs_bmap2(impl_->fs, super->s_journal_inum, nullptr, nullptr, 0, i, nullptr, &physical);
     if (error != 0) {
-      return UserError(fmt::format("block {} of the journal cannot be found: {}", i,
-                                   LibraryMessage(error)));
+      return UserError(
+          fmt::format("block {} of the journal cannot be found: {}", i, LibraryMessage(error)));
     }
     blocks.push_back(physical);
   }

@@ -30,7 +30,8 @@ uint32_t Be16(std::span<const uint8_t> bytes, size_t at) {
 }
 
 void PutBe32(std::span<uint8_t> bytes, size_t at, uint32_t value) {
-  for (int i = 0; i < 4; ++i) bytes[at + static_cast<size_t>(i)] = static_cast<uint8_t>(value >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    bytes[at + static_cast<size_t>(i)] = static_cast<uint8_t>(value >> (24 - 8 * i));
 }
 
 // crc32c of `bytes` with four zeroes in place of those at `at`.
@@ -110,7 +111,8 @@ class Inspector {
     end_ = sequence;
     for (uint32_t steps = 0; steps < super_.blocks; ++steps) {
       const auto bytes = Block(block);
-      if (bytes.empty()) return Refuse(fmt::format("journal block {} lies outside the disk", block));
+      if (bytes.empty())
+        return Refuse(fmt::format("journal block {} lies outside the disk", block));
       const JournalHeader header = ParseJournalHeader(bytes);
       if (header.type == JournalBlockType::kNone || header.sequence != sequence) break;
       Use(block);
@@ -129,7 +131,8 @@ class Inspector {
         if (!CommitValid(bytes)) {
           if (stale) break;
           if (!super_.async_commit()) {
-            return Refuse(fmt::format("transaction {}: the commit block's checksum is wrong", sequence));
+            return Refuse(
+                fmt::format("transaction {}: the commit block's checksum is wrong", sequence));
           }
           break;
         }
@@ -158,7 +161,8 @@ class Inspector {
           return Refuse(fmt::format("transaction {}: a descriptor's checksum is wrong", sequence));
         }
         for (const JournalTag& tag : ParseTags(super_, bytes)) {
-          if (!collect_revokes && !Revoked(tag.block, sequence) && !DataValid(tag, block, sequence)) {
+          if (!collect_revokes && !Revoked(tag.block, sequence) &&
+              !DataValid(tag, block, sequence)) {
             return Refuse(fmt::format(
                 "transaction {}: the checksum of block {} in the journal (home: block {}) is wrong",
                 sequence, block, tag.block));
@@ -177,7 +181,8 @@ class Inspector {
     const size_t record = super_.has_64bit() ? 8 : 4;
     const size_t limit = bytes.size() - (checksums_ ? kTailBytes : 0);
     const uint32_t count = Be32(bytes, kHeaderBytes);  // bytes used, header included
-    if (count > limit) return Refuse(fmt::format("a revoke block counts {} bytes of {}", count, limit));
+    if (count > limit)
+      return Refuse(fmt::format("a revoke block counts {} bytes of {}", count, limit));
     for (size_t at = kHeaderBytes + 4; at + record <= count; at += record) {
       uint64_t home = Be32(bytes, at);
       if (record == 8) home = home << 32 | Be32(bytes, at + 4);
@@ -219,12 +224,21 @@ JournalHeader ParseJournalHeader(std::span<const uint8_t> block) {
   JournalHeader header;
   if (block.size() < kHeaderBytes || Be32(block, 0) != kMagic) return header;
   switch (Be32(block, 4)) {
-    case 1: header.type = JournalBlockType::kDescriptor; break;
-    case 2: header.type = JournalBlockType::kCommit; break;
+    case 1:
+      header.type = JournalBlockType::kDescriptor;
+      break;
+    case 2:
+      header.type = JournalBlockType::kCommit;
+      break;
     case 3:
-    case 4: header.type = JournalBlockType::kSuper; break;
-    case 5: header.type = JournalBlockType::kRevoke; break;
-    default: return header;
+    case 4:
+      header.type = JournalBlockType::kSuper;
+      break;
+    case 5:
+      header.type = JournalBlockType::kRevoke;
+      break;
+    default:
+      return header;
   }
   header.sequence = Be32(block, 8);
   return header;
@@ -315,6 +329,10 @@ JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& l
   if (!super.ok()) {
     inspection.outcome = JournalInspection::Outcome::kRefused;
     inspection.reason = super.error().message;
+    return inspection;
+  }
+  if (super->fast_commit()) {
+    inspection.outcome = JournalInspection::Outcome::kNotRead;
     return inspection;
   }
   if (super->start == 0) return inspection;

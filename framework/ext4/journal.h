@@ -27,11 +27,11 @@ JournalHeader ParseJournalHeader(std::span<const uint8_t> block);
 
 struct JournalSuper {
   uint32_t block_bytes = 0;
-  uint32_t blocks = 0;      // s_maxlen
-  uint32_t first = 0;       // first block of the log proper
-  uint32_t sequence = 0;    // of the first transaction to replay
-  uint32_t start = 0;       // its block; 0: the journal is empty
-  int32_t error = 0;        // s_errno
+  uint32_t blocks = 0;    // s_maxlen
+  uint32_t first = 0;     // first block of the log proper
+  uint32_t sequence = 0;  // of the first transaction to replay
+  uint32_t start = 0;     // its block; 0: the journal is empty
+  int32_t error = 0;      // s_errno
   uint32_t feature_incompat = 0;
   uint32_t feature_compat = 0;
   std::vector<uint8_t> uuid;  // 16 bytes
@@ -40,6 +40,7 @@ struct JournalSuper {
   bool checksum_v2() const { return (feature_incompat & 0x8) != 0; }
   bool has_64bit() const { return (feature_incompat & 0x2) != 0; }
   bool async_commit() const { return (feature_incompat & 0x4) != 0; }
+  bool fast_commit() const { return (feature_incompat & 0x20) != 0; }
 };
 
 // A user error when the block is no journal superblock.
@@ -73,6 +74,7 @@ struct JournalInspection {
     kEmpty,    // nothing to replay
     kReplays,  // transactions would be replayed up to a normal end
     kRefused,  // the kernel gives up: a checksum is wrong, or a block is missing
+    kNotRead,  // fast commits, which are left to e2fsck
   };
   Outcome outcome = Outcome::kEmpty;
   uint32_t transactions = 0;  // complete ones

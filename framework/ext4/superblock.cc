@@ -63,13 +63,15 @@ uint32_t Crc32c(uint32_t seed, std::span<const uint8_t> bytes) {
 
 Result<Superblock> ParseSuperblock(std::span<const uint8_t> image) {
   if (image.size() < kSuperblockAt + kSuperblockBytes) {
-    return UserError(fmt::format("no ext4 file system: the image has {} bytes, the superblock ends "
-                                 "at byte {}",
-                                 image.size(), kSuperblockAt + kSuperblockBytes));
+    return UserError(
+        fmt::format("no ext4 file system: the image has {} bytes, the superblock ends "
+                    "at byte {}",
+                    image.size(), kSuperblockAt + kSuperblockBytes));
   }
   const auto bytes = image.subspan(kSuperblockAt, kSuperblockBytes);
   if (const auto magic = Read<uint16_t>(bytes, 0x38); magic != 0xef53) {
-    return UserError(fmt::format("no ext4 file system: magic {:#06x} at byte 1080, not 0xef53", magic));
+    return UserError(
+        fmt::format("no ext4 file system: magic {:#06x} at byte 1080, not 0xef53", magic));
   }
   const auto log_block_size = Read<uint32_t>(bytes, 0x18);
   if (log_block_size > 6) {

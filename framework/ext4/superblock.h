@@ -13,11 +13,11 @@
 
 namespace plugpull::ext4 {
 
-inline constexpr uint64_t kSuperblockAt = 1024;     // bytes from the start of the device
+inline constexpr uint64_t kSuperblockAt = 1024;  // bytes from the start of the device
 inline constexpr uint64_t kSuperblockBytes = 1024;
 
-inline constexpr uint16_t kStateValid = 1;          // s_state: cleanly unmounted
-inline constexpr uint16_t kStateErrors = 2;         // errors were detected
+inline constexpr uint16_t kStateValid = 1;   // s_state: cleanly unmounted
+inline constexpr uint16_t kStateErrors = 2;  // errors were detected
 inline constexpr uint32_t kIncompatNeedsRecovery = 0x4;
 inline constexpr uint32_t kCompatHasJournal = 0x4;
 inline constexpr uint32_t kCompatFastCommit = 0x400;
@@ -30,10 +30,10 @@ struct Superblock {
   uint32_t feature_compat = 0;
   uint32_t feature_incompat = 0;
   uint32_t feature_ro_compat = 0;
-  uint32_t last_orphan = 0;       // head of the orphan list; 0: empty
+  uint32_t last_orphan = 0;  // head of the orphan list; 0: empty
   uint32_t journal_inode = 0;
   uint32_t error_count = 0;
-  bool checksum_valid = true;     // always true without metadata_csum
+  bool checksum_valid = true;  // always true without metadata_csum
 
   bool needs_recovery() const { return (feature_incompat & kIncompatNeedsRecovery) != 0; }
   bool has_journal() const { return (feature_compat & kCompatHasJournal) != 0; }

@@ -71,8 +71,8 @@ ContentId BlockTable::Intern(std::span<const uint8_t> bytes) {
 }
 
 Fingerprint BlockTable::FingerprintOfState(const ImageState& state) {
-  return FingerprintOf({reinterpret_cast<const uint8_t*>(state.data()),
-                        state.size() * sizeof(ContentId)});
+  return FingerprintOf(
+      {reinterpret_cast<const uint8_t*>(state.data()), state.size() * sizeof(ContentId)});
 }
 
 }  // namespace plugpull::image

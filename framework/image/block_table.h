@@ -39,9 +39,7 @@ class BlockTable {
   // The number of a content; `bytes` (block_bytes long) outlives the table.
   ContentId Intern(std::span<const uint8_t> bytes);
   ContentId zero_content() const { return zero_content_; }
-  std::span<const uint8_t> Content(ContentId id) const {
-    return {contents_[id], block_bytes_};
-  }
+  std::span<const uint8_t> Content(ContentId id) const { return {contents_[id], block_bytes_}; }
 
   // Of the crash image itself, before recovery.
   static Fingerprint FingerprintOfState(const ImageState& state);

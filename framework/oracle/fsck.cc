@@ -36,9 +36,10 @@ std::string Evidence(const os::RunOutput& output) {
 // What recovery prints when it met something in the journal that it would not replay
 // (e2fsck/problem.c and e2fsck/recovery.c).
 bool SaysRefused(const std::string& text) {
-  for (const char* phrase : {"Journal checksum error", "journal transaction", "was corrupt, replay was aborted",
-                             "Journal superblock is corrupt", "journal superblock is corrupt",
-                             "unsupported journal", "Superblock has an invalid journal"}) {
+  for (const char* phrase :
+       {"Journal checksum error", "journal transaction", "was corrupt, replay was aborted",
+        "Journal superblock is corrupt", "journal superblock is corrupt", "unsupported journal",
+        "Superblock has an invalid journal"}) {
     if (text.find(phrase) != std::string::npos) return true;
   }
   return false;
@@ -49,12 +50,11 @@ bool SaysRefused(const std::string& text) {
 Result<Fsck> Fsck::Find() {
   Fsck fsck;
   PP_ASSIGN_OR_RETURN(fsck.path_, os::FindProgram("e2fsck", "e2fsprogs"));
-  PP_ASSIGN_OR_RETURN(const auto output,
-                      os::RunProgram({.argv = {fsck.path_, "-V"},
-                                      .environment = {"LC_ALL=C"},
-                                      .pass_fds = {},
-                                      .folder = {}},
-                                     Millis(10000)));
+  PP_ASSIGN_OR_RETURN(
+      const auto output,
+      os::RunProgram(
+          {.argv = {fsck.path_, "-V"}, .environment = {"LC_ALL=C"}, .pass_fds = {}, .folder = {}},
+          Millis(10000)));
   fsck.version_ = output.out.substr(0, output.out.find('\n'));
   return fsck;
 }
@@ -80,7 +80,8 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
     if (const Status status = ext4::DiscardJournal(image.bytes(), journal); !status.ok()) {
       return {Outcome::kViolated, "the journal cannot be emptied: " + status.error().message};
     }
-    if (before->last_orphan == 0) return {Outcome::kHolds, "the kernel empties this journal unread"};
+    if (before->last_orphan == 0)
+      return {Outcome::kHolds, "the kernel empties this journal unread"};
   } else if (!before->needs_recovery() && before->last_orphan == 0) {
     return {Outcome::kHolds, "nothing to recover"};
   }
@@ -91,9 +92,10 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   ++recoveries_;
   const auto output = Run(image.fd(), {"-y", "-E", "journal_only"});
   if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
-  const std::string evidence = fmt::format("e2fsck -y -E journal_only: {}\n{}",
-                                           output->exit.ToString(), Evidence(*output));
-  if (output->exit.signaled || (output->exit.code & ~(kCorrected | kReboot | kUncorrected | kOperational)) != 0) {
+  const std::string evidence =
+      fmt::format("e2fsck -y -E journal_only: {}\n{}", output->exit.ToString(), Evidence(*output));
+  if (output->exit.signaled ||
+      (output->exit.code & ~(kCorrected | kReboot | kUncorrected | kOperational)) != 0) {
     return {Outcome::kUnknown, evidence};
   }
   const auto after = ext4::ParseSuperblock(image.bytes());

@@ -12,7 +12,6 @@
 #include "framework/base/result.h"
 #include "framework/ext4/journal.h"
 #include "framework/oracle/outcome.h"
-#include "framework/oracle/outcome.h"
 #include "framework/oracle/work_image.h"
 #include "framework/os/subprocess.h"
 
@@ -35,7 +34,8 @@ class Fsck {
  public:
   // An environment error when e2fsck is not installed.
   static Result<Fsck> Find();
-  Fsck(Fsck&& other) noexcept : path_(std::move(other.path_)), version_(std::move(other.version_)) {}
+  Fsck(Fsck&& other) noexcept
+      : path_(std::move(other.path_)), version_(std::move(other.version_)) {}
 
   // Replays the journal and processes orphans, in the image.
   RecoveryResult Recover(WorkImage& image, const ext4::JournalLayout& journal);

@@ -38,13 +38,13 @@ Result<WorkImage> WorkImage::Make(const image::BlockTable& table,
   work.table_ = &table;
   const Bytes size(table.base().size());
   PP_ASSIGN_OR_RETURN(work.fd_, os::MakeMemFile("plugpull-state", size));
-  PP_ASSIGN_OR_RETURN(work.mapping_, os::Mapping::Map(work.fd_.get(), size,
-                                                      os::Mapping::Mode::kReadWriteShared));
+  PP_ASSIGN_OR_RETURN(work.mapping_,
+                      os::Mapping::Map(work.fd_.get(), size, os::Mapping::Mode::kReadWriteShared));
   for (const os::Extent& extent : base_extents) {
     const uint64_t end = std::min(extent.end.value, size.value);
     if (extent.start.value >= end) continue;
-    std::memcpy(work.bytes().data() + extent.start.value,
-                table.base().data() + extent.start.value, end - extent.start.value);
+    std::memcpy(work.bytes().data() + extent.start.value, table.base().data() + extent.start.value,
+                end - extent.start.value);
   }
   work.loaded_ = table.base_state();
   return work;
@@ -87,7 +87,8 @@ bool WorkImage::PageChanged(uint64_t page, size_t first_rank, size_t end_rank) c
   for (size_t rank = first_rank; rank < end_rank; ++rank) {
     const uint64_t block_at = table_->blocks()[rank] * block_bytes;
     if (std::memcmp(now + at, table_->base().data() + at, block_at - at) != 0) return true;
-    if (std::memcmp(now + block_at, table_->Content(loaded_[rank]).data(), block_bytes) != 0) return true;
+    if (std::memcmp(now + block_at, table_->Content(loaded_[rank]).data(), block_bytes) != 0)
+      return true;
     at = block_at + block_bytes;
   }
   return std::memcmp(now + at, table_->base().data() + at, end - at) != 0;
@@ -110,7 +111,8 @@ Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
       const uint64_t size = std::min<uint64_t>(kPage, now.size() - at);
       while (rank < loaded_.size() && table_->blocks()[rank] * block_bytes < at) ++rank;
       size_t end_rank = rank;
-      while (end_rank < loaded_.size() && table_->blocks()[end_rank] * block_bytes < at + size) ++end_rank;
+      while (end_rank < loaded_.size() && table_->blocks()[end_rank] * block_bytes < at + size)
+        ++end_rank;
       if (PageChanged(at / kPage, rank, end_rank)) changed.push_back(at / kPage);
       rank = end_rank;
       if (std::memcmp(now.data() + at, base.data() + at, size) == 0) continue;

@@ -99,7 +99,8 @@ Result<bool> WaitReadable(int fd, const Deadline& deadline) {
 
 Result<Fd> LockFile(const std::string& path, const Deadline& deadline) {
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!fd.valid()) return EnvironmentError(fmt::format("cannot open lock {}: {}", path, ErrnoText(errno)));
+  if (!fd.valid())
+    return EnvironmentError(fmt::format("cannot open lock {}: {}", path, ErrnoText(errno)));
   while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) {
       return EnvironmentError(fmt::format("cannot lock {}: {}", path, ErrnoText(errno)));
@@ -153,8 +154,7 @@ Result<Mapping> Mapping::Map(int fd, Bytes size, Mode mode) {
   void* data = ::mmap(nullptr, size.value, writable ? PROT_READ | PROT_WRITE : PROT_READ,
                       writable ? MAP_SHARED : MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) {
-    return EnvironmentError(
-        fmt::format("cannot map {} bytes: {}", size.value, ErrnoText(errno)));
+    return EnvironmentError(fmt::format("cannot map {} bytes: {}", size.value, ErrnoText(errno)));
   }
   mapping.data_ = static_cast<uint8_t*>(data);
   mapping.size_ = size.value;

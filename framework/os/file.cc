@@ -70,9 +70,9 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
     return UserError(fmt::format("{} is not a regular file", path));
   }
   MappedFile file;
-  PP_ASSIGN_OR_RETURN(file.mapping_,
-                      Mapping::Map(fd.get(), Bytes(static_cast<uint64_t>(info.st_size)),
-                                   Mapping::Mode::kReadOnly));
+  PP_ASSIGN_OR_RETURN(
+      file.mapping_,
+      Mapping::Map(fd.get(), Bytes(static_cast<uint64_t>(info.st_size)), Mapping::Mode::kReadOnly));
   return file;
 }
 

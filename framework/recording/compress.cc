@@ -16,8 +16,8 @@ Result<std::vector<uint8_t>> Compress(std::span<const uint8_t> bytes) {
   const size_t size =
       ZSTD_compress(compressed.data(), compressed.size(), bytes.data(), bytes.size(), kLevel);
   if (ZSTD_isError(size) != 0) {
-    return InternalError(fmt::format("zstd cannot compress {} bytes: {}", bytes.size(),
-                                     ZSTD_getErrorName(size)));
+    return InternalError(
+        fmt::format("zstd cannot compress {} bytes: {}", bytes.size(), ZSTD_getErrorName(size)));
   }
   compressed.resize(size);
   return compressed;

@@ -48,9 +48,10 @@ Status ParseManifest(const std::string& path, std::string_view text, Recording& 
   parser.AllowUnknownField(true);
   const bool parsed = parser.ParseFromString(std::string(body), &manifest);
   if (manifest.format_version() > kFormatVersion) {
-    return UserError(fmt::format("{} has format version {}; this plugpull reads up to {}: use a "
-                                 "newer one",
-                                 path, manifest.format_version(), kFormatVersion));
+    return UserError(
+        fmt::format("{} has format version {}; this plugpull reads up to {}: use a "
+                    "newer one",
+                    path, manifest.format_version(), kFormatVersion));
   }
   if (image::FingerprintOf(AsBytes(body)).ToHex() != expected) {
     return UserError(fmt::format("{} is damaged: its checksum is wrong; record again", path));
@@ -115,7 +116,8 @@ Status Writer::Finish(Recording manifest) {
   if (!google::protobuf::TextFormat::PrintToString(manifest, &text)) {
     return InternalError("the manifest of a recording cannot be printed");
   }
-  text = "# proto-file: framework/proto/recording.proto\n# proto-message: plugpull.Recording\n" + text;
+  text =
+      "# proto-file: framework/proto/recording.proto\n# proto-message: plugpull.Recording\n" + text;
   text += fmt::format("{}{}\n", kSealPrefix, image::FingerprintOf(AsBytes(text)).ToHex());
   PP_RETURN_IF_ERROR(os::WriteFileAtomic(PathOf(kManifestName), text));
   PP_RETURN_IF_ERROR(os::RemoveAll(folder_));
@@ -129,16 +131,18 @@ Result<Reader> Reader::Open(const std::string& folder) {
   reader.folder_ = folder;
   const std::string path = folder + "/" + kManifestName;
   if (!os::Exists(path)) {
-    return UserError(fmt::format("{} is no recording: it has no {}; make one with: plugpull record "
-                                 "SCENARIO",
-                                 folder, kManifestName));
+    return UserError(
+        fmt::format("{} is no recording: it has no {}; make one with: plugpull record "
+                    "SCENARIO",
+                    folder, kManifestName));
   }
   PP_ASSIGN_OR_RETURN(const std::string text, os::ReadFile(path, kManifestBytesMax));
   PP_RETURN_IF_ERROR(ParseManifest(path, text, reader.manifest_));
   for (const RecordedFile& file : reader.manifest_.file()) {
     const std::string name = folder + "/" + file.name();
     if (!PlainName(file.name())) {
-      return UserError(fmt::format("{} names the file '{}', which leads out of the folder", path, file.name()));
+      return UserError(
+          fmt::format("{} names the file '{}', which leads out of the folder", path, file.name()));
     }
     if (!os::Exists(name)) return UserError(fmt::format("{} is missing; record again", name));
     PP_ASSIGN_OR_RETURN(const os::MappedFile mapped, os::MappedFile::Open(name));
@@ -170,8 +174,8 @@ Result<std::vector<uint8_t>> Reader::ReadCompressed(const std::string& name, uin
 
 Result<std::vector<uint8_t>> Reader::ReadLog(const RecordedDisk& disk) const {
   if (disk.log_bytes() > kLogBytesMax) {
-    return UserError(fmt::format("the log of disk {} has {} bytes; at most {} are read", disk.name(),
-                                 disk.log_bytes(), kLogBytesMax));
+    return UserError(fmt::format("the log of disk {} has {} bytes; at most {} are read",
+                                 disk.name(), disk.log_bytes(), kLogBytesMax));
   }
   return ReadCompressed(disk.log_file(), disk.log_bytes());
 }
@@ -180,7 +184,8 @@ Result<std::vector<WorkloadTrace>> Reader::ReadTraces(const std::string& disk) c
   std::vector<WorkloadTrace> traces;
   for (const RecordedFile& file : manifest_.file()) {
     if (!file.name().starts_with("workload-")) continue;
-    PP_ASSIGN_OR_RETURN(const os::MappedFile mapped, os::MappedFile::Open(folder_ + "/" + file.name()));
+    PP_ASSIGN_OR_RETURN(const os::MappedFile mapped,
+                        os::MappedFile::Open(folder_ + "/" + file.name()));
     const auto size = ZSTD_getFrameContentSize(mapped.bytes().data(), mapped.bytes().size());
     if (size > kTraceBytesMax) {  // also the values that stand for errors
       return UserError(fmt::format("{}/{} is damaged or longer than {} bytes", folder_, file.name(),

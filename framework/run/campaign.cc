@@ -47,7 +47,8 @@ std::vector<Result<std::string>> RecordCampaign(const std::vector<PlannedRun>& r
     }
   };
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < std::min<size_t>(options.jobs, runs.size()); ++i) threads.emplace_back(work);
+  for (size_t i = 0; i < std::min<size_t>(options.jobs, runs.size()); ++i)
+    threads.emplace_back(work);
   for (std::thread& thread : threads) thread.join();
   std::vector<Result<std::string>> done;
   for (auto& result : results) done.push_back(*std::move(result));

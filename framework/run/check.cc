@@ -43,14 +43,16 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
     };
   }
   disk.command_for = [materialize_prefix](const std::string& id) {
-    return fmt::format("./plugpull materialize {} {} -o broken.img", materialize_prefix, ShellWord(id));
+    return fmt::format("./plugpull materialize {} {} -o broken.img", materialize_prefix,
+                       ShellWord(id));
   };
   return disk;
 }
 
 Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
-  if (scenario.check().empty()) return UserError("the scenario has no disk whose log could be checked");
+  if (scenario.check().empty())
+    return UserError("the scenario has no disk whose log could be checked");
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   const std::string what = report.name() + (report.variant().empty() ? "" : "/" + report.variant());
   for (Check check : scenario.check()) {
@@ -90,7 +92,8 @@ void Conclude(RunReport& report) {
   bool surprise = false;
   for (DiskReport& disk : *report.mutable_disk()) {
     for (Finding& finding : *disk.mutable_finding()) {
-      const bool listed = finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
+      const bool listed =
+          finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
       finding.set_expected(listed);
       surprise |= !listed;
       if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
@@ -130,7 +133,8 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   if (!manifest.scenario_path().empty()) {
     std::string command = fmt::format("./plugpull run {}", ShellWord(manifest.scenario_path()));
     if (!manifest.variant().empty()) {
-      command += fmt::format(" --filter {}", ShellWord("^" + scenario.name() + "/" + manifest.variant() + "$"));
+      command += fmt::format(" --filter {}",
+                             ShellWord("^" + scenario.name() + "/" + manifest.variant() + "$"));
     }
     report.set_command(command + fmt::format(" --seed {}", report.seed()));
   }
@@ -149,14 +153,14 @@ RunReport CheckLogFile(const std::string& log, const std::string& base, bool sca
   report.set_seed(options.seed.value_or(1));
   const auto work = [&]() -> Status {
     PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
-    PP_ASSIGN_OR_RETURN(const auto source, DiskSource::FromLogFile({log, base, scan_past_end,
-                                                                    ModelOf(check.model())}));
+    PP_ASSIGN_OR_RETURN(const auto source, DiskSource::FromLogFile(
+                                               {log, base, scan_past_end, ModelOf(check.model())}));
     std::string prefix = "--log " + ShellWord(log);
     if (!base.empty()) prefix += " --base " + ShellWord(base);
     if (scan_past_end) prefix += " --scan-past-end";
-    PP_ASSIGN_OR_RETURN(*report.add_disk(),
-                        CheckDisk(*source, check, nullptr, fsck,
-                                  DiskOptions(options, report.seed(), log, prefix)));
+    PP_ASSIGN_OR_RETURN(
+        *report.add_disk(),
+        CheckDisk(*source, check, nullptr, fsck, DiskOptions(options, report.seed(), log, prefix)));
     return OkStatus();
   };
   if (const Status status = work(); !status.ok()) SetError(report, status.error());

@@ -160,7 +160,8 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   JudgeOptions judge_options;
   judge_options.jobs = options.jobs;
   judge_options.progress = options.progress;
-  judge_options.fsck = std::find(check.oracle().begin(), check.oracle().end(), FSCK) != check.oracle().end();
+  judge_options.fsck =
+      std::find(check.oracle().begin(), check.oracle().end(), FSCK) != check.oracle().end();
   const bool content_asked =
       std::find(check.oracle().begin(), check.oracle().end(), CONTENT) != check.oracle().end();
   std::optional<workload::ObligationIndex> obligations;
@@ -176,8 +177,8 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
       crashstate::EnumerateStates(space, check, options.seed);
   const uint64_t recoveries_before = fsck.recoveries();
   const uint64_t checks_before = fsck.checks();
-  Judge judge(space, source.journal(), source.base_extents(),
-              obligations ? &*obligations : nullptr, fsck, judge_options);
+  Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
+              fsck, judge_options);
   PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(enumeration.states));
 
   CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());

@@ -70,7 +70,8 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
   if (recorded == nullptr) {
     std::string known;
     for (const auto& other : reader.manifest().disk()) known += " " + other.name();
-    return UserError(fmt::format("{} has no log of a disk '{}'; it has:{}", reader.folder(), disk, known));
+    return UserError(
+        fmt::format("{} has no log of a disk '{}'; it has:{}", reader.folder(), disk, known));
   }
   auto source = std::unique_ptr<DiskSource>(new DiskSource());
   source->name_ = disk;
@@ -94,8 +95,8 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
     PP_ASSIGN_OR_RETURN(const os::Fd fd, os::OpenForReading(options.base));
     PP_ASSIGN_OR_RETURN(size, os::FileSize(fd.get()));
   }
-  const Status prepared = source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}},
-                                          options.base, options.model);
+  const Status prepared =
+      source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}}, options.base, options.model);
   if (!prepared.ok()) return WithContext(prepared.error(), options.log);
   return source;
 }

@@ -17,8 +17,8 @@
 namespace plugpull::run {
 
 struct LogFileOptions {
-  std::string log;        // path
-  std::string base;       // path of the disk when the log began; empty: all zeroes
+  std::string log;   // path
+  std::string base;  // path of the disk when the log began; empty: all zeroes
   bool scan_past_end = false;
   crashstate::DeviceModel model;
 };

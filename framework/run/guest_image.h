@@ -10,9 +10,9 @@
 namespace plugpull::run {
 
 struct GuestImage {
-  std::string kernel_image;   // path
-  std::string initramfs;      // path
-  std::string accelerator;    // "kvm" or "tcg"
+  std::string kernel_image;  // path
+  std::string initramfs;     // path
+  std::string accelerator;   // "kvm" or "tcg"
   std::string accelerator_reason;
 };
 

@@ -47,7 +47,8 @@ std::string StepWord(const Step& step) {
     case Step::kWorkload:
       return fmt::format("workload at {}", step.workload().at());
     case Step::kCommand:
-      return fmt::format("command {}", step.command().argv_size() > 0 ? step.command().argv(0) : "");
+      return fmt::format("command {}",
+                         step.command().argv_size() > 0 ? step.command().argv(0) : "");
     case Step::kMark:
       return fmt::format("mark on {}", step.mark().disk());
     case Step::kSync:
@@ -102,10 +103,11 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
     session->files_[disk.name()] = std::move(files);
   }
   progress(fmt::format("booting {} under {}", guest.kernel(), image.accelerator));
-  const vm::MachineFactory& start = start_machine ? start_machine : vm::MachineFactory(vm::StartQemu);
+  const vm::MachineFactory& start =
+      start_machine ? start_machine : vm::MachineFactory(vm::StartQemu);
   PP_ASSIGN_OR_RETURN(session->machine_, start(options));
-  PP_ASSIGN_OR_RETURN(const Hello hello, session->machine_->WaitForHello(os::Deadline::After(
-                                             Millis(guest.boot_timeout_ms()))));
+  PP_ASSIGN_OR_RETURN(const Hello hello, session->machine_->WaitForHello(
+                                             os::Deadline::After(Millis(guest.boot_timeout_ms()))));
   session->kernel_release_ = hello.kernel_release();
   PP_RETURN_IF_ERROR(session->SetUpDisks());
   return session;
@@ -157,7 +159,8 @@ Status GuestSession::RunSteps() {
     const std::string word = StepWord(step);
     progress_(word);
     Status status = RunStep(step, Millis(step.timeout_ms()));
-    if (!status.ok()) return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
+    if (!status.ok())
+      return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
   }
   progress_("draining the log");
   return Finish();
@@ -192,8 +195,8 @@ Status GuestSession::RunStep(const Step& step, Millis timeout) {
 Status GuestSession::Mkfs(const MkfsStep& step, Millis timeout) {
   GuestRequest request;
   RunGuestProgram& run = *request.mutable_run_program();
-  std::string extended = fmt::format(
-      "nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={}", kHashSeed);
+  std::string extended =
+      fmt::format("nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={}", kHashSeed);
   run.add_argv("mkfs.ext4");
   for (const char* word : {"-F", "-q", "-U", kUuid}) run.add_argv(word);
   for (int i = 0; i < step.option_size(); ++i) {
@@ -216,8 +219,9 @@ Status GuestSession::RunToExit(GuestRequest request, Millis timeout, int expecte
   // The guest ends the program at the timeout; it gets a little longer to say so.
   PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(request), timeout + kControlTimeout));
   if (answer.timed_out()) {
-    return GuestError(fmt::format("{} did not end within {} ms (timeout_ms of the step); it said:\n{}",
-                                  program, timeout.count(), Tail(answer.output())));
+    return GuestError(
+        fmt::format("{} did not end within {} ms (timeout_ms of the step); it said:\n{}", program,
+                    timeout.count(), Tail(answer.output())));
   }
   if (answer.exit_status() != expected) {
     return GuestError(fmt::format("{} ended with status {}, expected {}; it said:\n{}", program,
@@ -290,7 +294,9 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
     run.set_mark_disk(disk.name());
     if (!SendsFlushes(disk)) run.set_drain_every_bytes(kDrainEvery.value);
   }
-  const auto keep = [&](const Progress& progress) { trace.mutable_result()->MergeFrom(progress.result()); };
+  const auto keep = [&](const Progress& progress) {
+    trace.mutable_result()->MergeFrom(progress.result());
+  };
   const auto answer = Ask(std::move(request), timeout, keep);
   if (!answer.ok()) return answer.error();
   if (trace.result_size() != trace.operation_size()) {
@@ -338,7 +344,8 @@ Status GuestSession::Finish() {
     PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
     if (answer.disk_status().logging_disabled()) {
       incomplete_reason_ = fmt::format(
-          "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the guest "
+          "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the "
+          "guest "
           "ran out of memory; raise log_size_mib or guest.memory_mib",
           disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
     }

@@ -76,9 +76,9 @@ class GuestSession {
   std::map<std::string, DiskFiles> files_;  // outlive the machine
   std::map<std::string, std::vector<std::string>> tables_;
   std::map<std::string, std::string> devices_;  // top layers, in the guest
-  std::map<std::string, std::string> mounts_;  // mount point -> disk
-  std::set<std::string> has_base_;             // disks whose base is marked
-  std::set<std::string> writeback_;            // disks that were mounted data=writeback
+  std::map<std::string, std::string> mounts_;   // mount point -> disk
+  std::set<std::string> has_base_;              // disks whose base is marked
+  std::set<std::string> writeback_;             // disks that were mounted data=writeback
   std::vector<WorkloadTrace> traces_;
   std::string kernel_release_;
   std::string incomplete_reason_;

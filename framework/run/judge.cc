@@ -98,7 +98,7 @@ struct Judge::Impl {
   Once<Fingerprint, FingerprintHash> structures;  // by recovered image
   Once<ContentKey, ContentKeyHash> contents;
 
-  std::mutex mutex;  // of what follows
+  std::mutex mutex;              // of what follows
   std::deque<std::string> kept;  // evidence; addresses stay
   std::optional<Error> failure;
   std::atomic<uint64_t> done = 0;
@@ -175,8 +175,7 @@ struct Judge::Impl {
     std::optional<workload::ObligationTracker> tracker;
   };
 
-  Status JudgeGroup(Tools& tools,
-                    const std::vector<StateSpec>& states, const Group& group,
+  Status JudgeGroup(Tools& tools, const std::vector<StateSpec>& states, const Group& group,
                     std::vector<StateVerdict>& verdicts) {
     oracle::WorkImage& work = tools.work;
     const StateSpec& spec = states[group.first];
@@ -231,8 +230,19 @@ struct Judge::Impl {
 Judge::Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
              const std::vector<os::Extent>& base_extents,
              const workload::ObligationIndex* obligations, oracle::Fsck& fsck, JudgeOptions options)
-    : impl_(new Impl{space, journal, base_extents, obligations, fsck, std::move(options), {}, {}, {},
-                     {}, {}, {}, {}}) {
+    : impl_(new Impl{space,
+                     journal,
+                     base_extents,
+                     obligations,
+                     fsck,
+                     std::move(options),
+                     {},
+                     {},
+                     {},
+                     {},
+                     {},
+                     {},
+                     {}}) {
   PP_CHECK(impl_->options.jobs >= 1);
   if (obligations != nullptr) {
     impl_->keys = KeysOfCuts(space.history(), obligations->workload(), obligations->operations());
@@ -260,7 +270,8 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     if (!states[i].overlapping_older) continue;
     const auto& a = verdicts[i - 1];
     const auto& b = verdicts[i];
-    const bool differs = a.recovery != b.recovery || a.structure != b.structure || a.content != b.content;
+    const bool differs =
+        a.recovery != b.recovery || a.structure != b.structure || a.content != b.content;
     verdicts[i - 1].order_decides = differs;
     verdicts[i].order_decides = differs;
   }

@@ -47,8 +47,8 @@ class Judge {
   // All references outlive the judge. `obligations` may be null: then content is not judged.
   // `base_extents`: where the space's base may be other than zero.
   Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
-        const std::vector<os::Extent>& base_extents,
-        const workload::ObligationIndex* obligations, oracle::Fsck& fsck, JudgeOptions options);
+        const std::vector<os::Extent>& base_extents, const workload::ObligationIndex* obligations,
+        oracle::Fsck& fsck, JudgeOptions options);
   ~Judge();
 
   // One verdict for each state, in their order. An environment error when a state could not be

@@ -22,7 +22,8 @@ constexpr size_t kLostShown = 20;
 Status RecoverInto(const DiskSource& source, const std::vector<size_t>& lost, size_t cut,
                    bool overlapping_older, const std::string& path, std::string& said) {
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
-  PP_ASSIGN_OR_RETURN(auto work, oracle::WorkImage::Make(source.space().table(), source.base_extents()));
+  PP_ASSIGN_OR_RETURN(auto work,
+                      oracle::WorkImage::Make(source.space().table(), source.base_extents()));
   crashstate::StateBuilder builder(source.space());
   PP_RETURN_IF_ERROR(work.Load(builder.Build(cut, lost, overlapping_older)));
   const oracle::RecoveryResult result = fsck.Recover(work, source.journal());
@@ -30,7 +31,8 @@ Status RecoverInto(const DiskSource& source, const std::vector<size_t>& lost, si
   if (result.outcome != oracle::Outcome::kHolds) said += "\n(the image is what recovery left)";
   PP_ASSIGN_OR_RETURN(const auto extents, os::DataExtents(work.fd(), Bytes(work.bytes().size())));
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd.valid()) return EnvironmentError(fmt::format("cannot write {}: {}", path, os::ErrnoText(errno)));
+  if (!fd.valid())
+    return EnvironmentError(fmt::format("cannot write {}: {}", path, os::ErrnoText(errno)));
   for (const os::Extent& extent : extents) {
     PP_RETURN_IF_ERROR(os::PwriteAll(
         fd.get(), work.bytes().subspan(extent.start.value, extent.end.value - extent.start.value),
@@ -41,8 +43,9 @@ Status RecoverInto(const DiskSource& source, const std::vector<size_t>& lost, si
 
 }  // namespace
 
-Status ForEachState(const std::string& recording,
-                    const std::function<bool(const std::string& enumerator, const std::string& id)>& each) {
+Status ForEachState(
+    const std::string& recording,
+    const std::function<bool(const std::string& enumerator, const std::string& id)>& each) {
   PP_ASSIGN_OR_RETURN(const auto reader, recording::Reader::Open(recording));
   for (const Check& check : reader.manifest().scenario().check()) {
     PP_ASSIGN_OR_RETURN(const auto source,
@@ -66,14 +69,15 @@ Result<std::string> WriteStateImage(const StateImageRequest& request) {
     PP_ASSIGN_OR_RETURN(const auto reader, recording::Reader::Open(request.recording));
     PP_ASSIGN_OR_RETURN(source, DiskSource::FromRecording(reader, id.disk, id.model));
   } else {
-    PP_ASSIGN_OR_RETURN(source, DiskSource::FromLogFile({request.log, request.base,
-                                                         request.scan_past_end, id.model}));
+    PP_ASSIGN_OR_RETURN(source, DiskSource::FromLogFile(
+                                    {request.log, request.base, request.scan_past_end, id.model}));
   }
   PP_ASSIGN_OR_RETURN(const size_t cut, source->space().CutOfEntry(id.cut));
   PP_ASSIGN_OR_RETURN(const auto lost, source->space().LostEvents(cut, id.selection));
   PP_RETURN_IF_ERROR(source->Materialize(id, request.image));
-  std::string said = fmt::format("{}: the disk after a power cut before log entry {} ({}), {} writes lost",
-                                 request.image, id.cut, id.model.ToWords(), lost.size());
+  std::string said =
+      fmt::format("{}: the disk after a power cut before log entry {} ({}), {} writes lost",
+                  request.image, id.cut, id.model.ToWords(), lost.size());
   const LostWriteNames names(*source);
   for (size_t i = 0; i < std::min(lost.size(), kLostShown); ++i) {
     said += "\n  lost: " + names.Describe(lost[i]);

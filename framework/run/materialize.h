@@ -11,8 +11,9 @@ namespace plugpull::run {
 
 // Calls `each` with every state that the recording's own checks look at, in their order, until it
 // returns false.
-Status ForEachState(const std::string& recording,
-                    const std::function<bool(const std::string& enumerator, const std::string& id)>& each);
+Status ForEachState(
+    const std::string& recording,
+    const std::function<bool(const std::string& enumerator, const std::string& id)>& each);
 
 struct StateImageRequest {
   std::string recording;  // folder; empty: `log`

@@ -88,7 +88,8 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
     PP_RETURN_IF_ERROR(writer.AddCompressed(recorded.log_file(),
                                             read->mapping.bytes().first(read->log.end.value)));
     std::string problem;
-    if (read->log.dropped) problem = "its log cannot be read to its end: " + read->log.dropped->reason;
+    if (read->log.dropped)
+      problem = "its log cannot be read to its end: " + read->log.dropped->reason;
     if (problem.empty()) {
       PP_ASSIGN_OR_RETURN(problem, ReplayProblem(read->log, files.data.get(), size, recorded));
     }
@@ -100,8 +101,8 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
 }
 
 Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
-                      const GuestImage& image, const RecordOptions& options,
-                      uint64_t guest_wall_ms, recording::Writer writer) {
+                      const GuestImage& image, const RecordOptions& options, uint64_t guest_wall_ms,
+                      recording::Writer writer) {
   Recording manifest;
   manifest.set_plugpull_version(kVersion);
   *manifest.mutable_scenario() = plan.scenario();
@@ -112,7 +113,8 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
   manifest.set_guest_wall_ms(guest_wall_ms);
   manifest.set_scenario_path(options.scenario_path);
   if (const auto version = vm::QemuVersion(); version.ok()) manifest.set_qemu_version(*version);
-  if (!session.incomplete_reason().empty()) manifest.set_incomplete_reason(session.incomplete_reason());
+  if (!session.incomplete_reason().empty())
+    manifest.set_incomplete_reason(session.incomplete_reason());
   PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));
@@ -131,16 +133,15 @@ Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdi
   const std::string failed = workdir.FailedFolder(options.place);
   PP_RETURN_IF_ERROR(os::RemoveAll(failed));
   PP_RETURN_IF_ERROR(os::MakeFolders(failed));
-  PP_ASSIGN_OR_RETURN(const GuestImage image,
-                      PrepareGuestImage(plan.scenario().guest(), options.accelerator,
-                                        options.scenario_path));
+  PP_ASSIGN_OR_RETURN(
+      const GuestImage image,
+      PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path));
   // The console is written where it stays when the guest fails.
   const std::string console = failed + "/" + recording::kConsoleName;
   const auto start = std::chrono::steady_clock::now();
   const auto say = [&](const std::string& what) { Say(options, what); };
-  PP_ASSIGN_OR_RETURN(const auto session,
-                      GuestSession::Start(plan, image, failed, console, false,
-                                          options.start_machine, say));
+  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, failed, console, false,
+                                                              options.start_machine, say));
   PP_RETURN_IF_ERROR(session->RunSteps());
   const auto wall = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - start);
   say("writing the recording");
@@ -153,9 +154,9 @@ Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdi
 }
 
 Status OpenGuestShell(const scenario::Plan& plan, const RecordOptions& options) {
-  PP_ASSIGN_OR_RETURN(const GuestImage image,
-                      PrepareGuestImage(plan.scenario().guest(), options.accelerator,
-                                        options.scenario_path));
+  PP_ASSIGN_OR_RETURN(
+      const GuestImage image,
+      PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path));
   PP_ASSIGN_OR_RETURN(const std::string cache, os::CacheFolder());
   const auto say = [&](const std::string& what) { Say(options, what); };
   PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, cache, "", true,

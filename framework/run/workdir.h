@@ -24,8 +24,12 @@ class Workdir {
 
   const std::string& root() const { return root_; }
   static std::string PlaceOf(const std::string& scenario, const std::string& variant);
-  std::string RecordingFolder(const std::string& place) const { return root_ + "/" + place + "/recording"; }
-  std::string FailedFolder(const std::string& place) const { return root_ + "/" + place + "/failed"; }
+  std::string RecordingFolder(const std::string& place) const {
+    return root_ + "/" + place + "/recording";
+  }
+  std::string FailedFolder(const std::string& place) const {
+    return root_ + "/" + place + "/failed";
+  }
   std::string ReportFile() const { return root_ + "/report.textproto"; }
   std::string JsonFile() const { return root_ + "/report.json"; }
   std::string JUnitFile() const { return root_ + "/junit.xml"; }

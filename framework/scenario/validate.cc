@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <set>
 
 #include "framework/scenario/mount_options.h"
@@ -16,7 +15,6 @@ namespace plugpull::scenario {
 
 namespace {
 
-constexpr uint32_t kSectorBytesMin = 512;  // no disk promises less than a sector
 constexpr uint32_t kAtomicUnitMax = 65536;
 
 bool HasLog(const Disk& disk) {
@@ -202,11 +200,11 @@ void CheckModel(const Model& model, const SourceNode& source, Reporter& reporter
   const uint32_t unit = model.atomic_unit();
   // What is above the maximum is found by the field's rule.
   if (unit == 0 || unit > kAtomicUnitMax) return;
-  if (unit >= kSectorBytesMin && std::has_single_bit(unit)) return;
-  reporter.Add(source.Locate(Model::kAtomicUnitFieldNumber),
-               fmt::format("atomic_unit is {} bytes; allowed are 0 (the file system's block) and "
-                           "powers of two from {} to {}",
-                           unit, kSectorBytesMin, kAtomicUnitMax));
+  reporter.Add(
+      source.Locate(Model::kAtomicUnitFieldNumber),
+      fmt::format("atomic_unit is {} bytes; allowed is 0 only: torn writes are not modelled "
+                  "yet, a write is lost whole or not at all",
+                  unit));
 }
 
 void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& source) {

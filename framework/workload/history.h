@@ -122,8 +122,8 @@ class ObligationIndex {
   // order, or says that something succeeded that cannot have.
   static Result<ObligationIndex> Make(const WorkloadTrace& trace);
 
-  uint64_t operations() const { return kinds_.size(); }  // how many
-  uint32_t workload() const { return workload_; }        // WorkloadTrace.workload
+  uint64_t operations() const { return kinds_.size(); }              // how many
+  uint32_t workload() const { return workload_; }                    // WorkloadTrace.workload
   bool reuses_freed_blocks() const { return reuses_freed_blocks_; }  // early; data=writeback
   const std::vector<NameHistory>& names() const { return names_; }
   const std::vector<FileHistory>& files() const { return files_; }

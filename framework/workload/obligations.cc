@@ -103,8 +103,8 @@ const FileObligation* ObligationTracker::UpdateFile(uint64_t file) {
   entry.ended_events = ended;
   entry.begun_events = begun;
   entry.doubtful = doubtful;
-  entry.content =
-      doubtful ? FileObligation{history.file, {}, 0, {}} : ObligationOf(history, ended, begun, index_.reuses_freed_blocks());
+  entry.content = doubtful ? FileObligation{history.file, {}, 0, {}}
+                           : ObligationOf(history, ended, begun, index_.reuses_freed_blocks());
   return &entry.content;
 }
 
