@@ -125,6 +125,7 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   report.set_seed(options.seed.value_or(manifest.seed()));
   report.set_kernel(scenario.guest().kernel());
   report.set_kernel_release(manifest.kernel_release());
+  report.set_accelerator(manifest.accelerator());
   report.set_guest_wall_ms(manifest.guest_wall_ms());
   *report.mutable_expected() = scenario.expect().found();
   if (manifest.has_incomplete_reason()) {
