@@ -153,7 +153,8 @@ Status CrashSpace::Index(std::span<const uint8_t> base) {
       }
     }
     pieces_[i].count = static_cast<uint32_t>(piece_rank_.size()) - pieces_[i].first_piece;
-    if (overlaps && !event.fua) overlap_.push_back(i);
+    const bool kept = event.kind == Event::Kind::kDiscard && model_.discard_keeps;
+    if (overlaps && !event.fua && !kept) overlap_.push_back(i);
     if (piece_rank_.size() > std::numeric_limits<uint32_t>::max() / 2) {
       return UserError(
           fmt::format("the log writes more than {} blocks of {} bytes; check a part of it",
@@ -184,14 +185,23 @@ Result<size_t> CrashSpace::CutOfEntry(uint64_t entry) const {
 
 size_t CrashSpace::WindowStart(size_t cut) const { return window_start_[cut]; }
 
+bool CrashSpace::CanBeLost(const Event& event) const {
+  if (event.kind == Event::Kind::kDiscard) return !model_.discard_keeps;
+  return event.kind == Event::Kind::kWrite && (!event.fua || model_.lying);
+}
+
+size_t CrashSpace::UnflushedCount(size_t cut) const {
+  const auto& events = history_->events;
+  return static_cast<size_t>(
+      std::count_if(events.begin() + static_cast<ptrdiff_t>(window_start_[cut]),
+                    events.begin() + static_cast<ptrdiff_t>(cut),
+                    [this](const Event& event) { return CanBeLost(event); }));
+}
+
 void CrashSpace::VolatileEvents(size_t cut, std::vector<size_t>& out) const {
   out.clear();
-  const auto& events = history_->events;
   for (size_t i = window_start_[cut]; i < cut; ++i) {
-    if (!events[i].ChangesBlocks()) continue;
-    if (events[i].kind == Event::Kind::kDiscard && model_.discard_keeps) continue;
-    if (events[i].fua && !model_.lying) continue;
-    out.push_back(i);
+    if (CanBeLost(history_->events[i])) out.push_back(i);
   }
   if (model_.window != 0 && out.size() > model_.window) {
     out.erase(out.begin(), out.end() - static_cast<ptrdiff_t>(model_.window));
@@ -244,11 +254,9 @@ Result<std::vector<size_t>> CrashSpace::LostEvents(size_t cut, const Selection& 
 }
 
 bool CrashSpace::OrderUnknown(size_t cut, const std::vector<size_t>& lost) const {
-  auto it = std::lower_bound(overlap_.begin(), overlap_.end(), window_start_[cut]);
-  for (; it != overlap_.end() && *it < cut; ++it) {
-    if (!std::binary_search(lost.begin(), lost.end(), *it)) return true;
-  }
-  return false;
+  return std::any_of(
+      overlap_.begin(), std::lower_bound(overlap_.begin(), overlap_.end(), cut),
+      [&](size_t event) { return !std::binary_search(lost.begin(), lost.end(), event); });
 }
 
 void CrashSpace::Apply(size_t event, image::ImageState& state) const {
@@ -260,29 +268,38 @@ void CrashSpace::Apply(size_t event, image::ImageState& state) const {
 }
 
 StateBuilder::StateBuilder(const CrashSpace& space)
-    : space_(space), durable_until_(space.first_cut()), durable_(space.table().base_state()) {}
+    : space_(space),
+      durable_{space.first_cut(), space.table().base_state()},
+      durable_older_(durable_) {}
+
+void StateBuilder::ApplyRange(size_t first, size_t last, const std::vector<size_t>& lost,
+                              bool overlapping_older, image::ImageState& state) const {
+  const auto& events = space_.history().events;
+  size_t segment = first;  // behind the last flush
+  const auto forced_again = [&](size_t end) {
+    for (; segment < end; ++segment) {
+      if (!events[segment].fua || std::binary_search(lost.begin(), lost.end(), segment)) continue;
+      space_.Apply(segment, state);
+    }
+  };
+  auto next_lost = lost.begin();
+  for (size_t i = first; i < last; ++i) {
+    if (overlapping_older && events[i].HasFlush()) forced_again(i);
+    while (next_lost != lost.end() && *next_lost < i) ++next_lost;
+    if (next_lost == lost.end() || *next_lost != i) space_.Apply(i, state);
+  }
+  if (overlapping_older) forced_again(last);
+}
 
 const image::ImageState& StateBuilder::Build(size_t cut, const std::vector<size_t>& lost,
                                              bool overlapping_older) {
   const size_t window_start = space_.WindowStart(cut);
-  if (window_start < durable_until_) {
-    durable_until_ = space_.first_cut();
-    durable_ = space_.table().base_state();
-  }
-  for (; durable_until_ < window_start; ++durable_until_) space_.Apply(durable_until_, durable_);
-  state_ = durable_;
-  size_t next_lost = 0;
-  const auto& events = space_.history().events;
-  const auto apply = [&](bool only_forced) {
-    next_lost = 0;
-    for (size_t i = window_start; i < cut; ++i) {
-      while (next_lost < lost.size() && lost[next_lost] < i) ++next_lost;
-      if (next_lost < lost.size() && lost[next_lost] == i) continue;
-      if (!only_forced || events[i].fua) space_.Apply(i, state_);
-    }
-  };
-  apply(false);
-  if (overlapping_older) apply(true);
+  Durable& durable = overlapping_older ? durable_older_ : durable_;
+  if (window_start < durable.until) durable = {space_.first_cut(), space_.table().base_state()};
+  ApplyRange(durable.until, window_start, {}, overlapping_older, durable.state);
+  durable.until = window_start;
+  state_ = durable.state;
+  ApplyRange(window_start, cut, lost, overlapping_older, state_);
   return state_;
 }
 

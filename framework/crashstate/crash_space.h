@@ -53,6 +53,8 @@ class CrashSpace {
   size_t WindowStart(size_t cut) const;
   // Events in it that may be lost, ascending. Appends to `out`, which is cleared first.
   void VolatileEvents(size_t cut, std::vector<size_t>& out) const;
+  // How many those would be without the model's bound (window).
+  size_t UnflushedCount(size_t cut) const;
 
   // The lost events of a selection at a cut, ascending. A user error when an entry that it names
   // is not volatile there.
@@ -61,8 +63,9 @@ class CrashSpace {
   void LostEventsInto(size_t cut, const Selection& selection, std::vector<size_t>& volatile_events,
                       std::vector<size_t>& lost) const;
 
-  // True when an arrived write overlaps an earlier forced write in the volatile part: then the
-  // order of the two is not known.
+  // True when an arrived write overlaps a forced write that was logged before it with no flush
+  // between: the order of the two is not known. A later flush makes both durable and tells no more
+  // of their order, so all that is before the cut counts.
   bool OrderUnknown(size_t cut, const std::vector<size_t>& lost) const;
 
   // Applies one event to a state.
@@ -71,6 +74,7 @@ class CrashSpace {
  private:
   CrashSpace() = default;
   Status Index(std::span<const uint8_t> base);
+  bool CanBeLost(const blocklog::Event& event) const;
 
   struct Pieces {
     uint32_t first_piece = 0;  // in piece_rank_ and piece_content_
@@ -97,9 +101,19 @@ class StateBuilder {
                                  bool overlapping_older);
 
  private:
+  // What all events before `until`, a flush or the base, have left.
+  struct Durable {
+    size_t until;
+    image::ImageState state;
+  };
+  // Applies events first to last - 1 but the lost ones. With `overlapping_older` the forced writes
+  // between two flushes come behind the plain ones there.
+  void ApplyRange(size_t first, size_t last, const std::vector<size_t>& lost,
+                  bool overlapping_older, image::ImageState& state) const;
+
   const CrashSpace& space_;
-  size_t durable_until_;
-  image::ImageState durable_;
+  Durable durable_;
+  Durable durable_older_;
   image::ImageState state_;
 };
 

@@ -22,17 +22,21 @@ constexpr size_t kExhaustiveBitsMax = 20;
 constexpr uint64_t kLoseOneAtMark = 16;
 constexpr uint32_t kPermilles[] = {20, 100, 250, 500, 750, 900};
 
-// An interval of the history between two flushes: all its cuts share one durable part.
+// An interval of the history between two flushes.
 struct Epoch {
   size_t first_cut;  // cuts first_cut .. last_cut
   size_t last_cut;
 };
 
-std::vector<Epoch> Epochs(const CrashSpace& space) {
+// With `split_at_forced`, forced writes that are durable end an epoch too: then all cuts of one
+// share their durable part, and subsets at its last cut are, as images, all that it has.
+std::vector<Epoch> Epochs(const CrashSpace& space, bool split_at_forced) {
   std::vector<Epoch> epochs;
+  const bool split = split_at_forced && !space.model().lying;
   size_t first = space.first_cut();
   for (size_t cut = first; cut <= space.last_cut(); ++cut) {
-    if (space.WindowStart(cut) != space.WindowStart(first)) {
+    const bool forced = split && cut > first && space.history().events[cut - 1].fua;
+    if (forced || space.WindowStart(cut) != space.WindowStart(first)) {
       epochs.push_back({first, cut - 1});
       first = cut;
     }
@@ -78,7 +82,7 @@ class Enumerator {
           wanted = event.kind == Event::Kind::kMark;
           break;
         case PrefixEnumerator::EVERY_NTH:
-          wanted = (i - first + 1) % options.nth() == 0;
+          wanted = (i - first + 1) % std::max(1U, options.nth()) == 0;
           break;
       }
       if (wanted) cuts.push_back(i + 1);
@@ -93,7 +97,7 @@ class Enumerator {
   bool LoseOne() {
     std::vector<std::pair<size_t, uint64_t>> pairs;
     const auto& events = space_.history().events;
-    for (const Epoch& epoch : Epochs(space_)) {
+    for (const Epoch& epoch : Epochs(space_, false)) {
       for (size_t cut = epoch.first_cut; cut <= epoch.last_cut; ++cut) {
         const bool is_end = cut == epoch.last_cut;
         if (!is_end && (cut == 0 || events[cut - 1].kind != Event::Kind::kMark)) continue;
@@ -142,16 +146,17 @@ class Enumerator {
   }
 
   // Small epochs are listed whole; what they leave of the budget goes to the larger ones, which
-  // are sampled. Subsets at the last cut of an epoch are, as images, all that it has.
+  // are sampled. One with older writes than may be lost (a window) is never listed whole: at each
+  // of its cuts other writes may be lost.
   bool Subsets(uint32_t lose_permille, uint64_t last) {
     std::vector<Need> needs;
-    for (const Epoch& epoch : Epochs(space_)) {
+    for (const Epoch& epoch : Epochs(space_, true)) {
       Candidates(epoch.last_cut, last);
       if (volatile_.empty()) continue;
       const uint64_t states = volatile_.size() >= kExhaustiveBitsMax ? 1ULL << kExhaustiveBitsMax
                                                                      : 1ULL << volatile_.size();
-      const bool listed =
-          volatile_.size() < kExhaustiveBitsMax && (last == 0 || !Longer(epoch, last));
+      const bool listed = volatile_.size() < kExhaustiveBitsMax &&
+                          volatile_.size() == space_.UnflushedCount(epoch.last_cut);
       needs.push_back({epoch, states, 0, listed});
     }
     Share(needs);
@@ -165,11 +170,6 @@ class Enumerator {
       }
     }
     return all;
-  }
-
-  bool Longer(const Epoch& epoch, uint64_t last) {
-    space_.VolatileEvents(epoch.last_cut, volatile_);
-    return volatile_.size() > last;
   }
 
   void Share(std::vector<Need>& needs) const {
@@ -278,15 +278,21 @@ std::string NameOf(const Enumerate& enumerate) {
   return "none";
 }
 
-// For every state whose order is not known, its twin behind it.
+// For every state whose order is not known, and that the other order makes another image, its
+// twin behind it.
 void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
   std::vector<size_t> volatile_events;
   std::vector<size_t> lost;
+  StateBuilder builder(space);
   std::vector<StateSpec> all;
   all.reserve(enumeration.states.size());
   for (StateSpec& spec : enumeration.states) {
     space.LostEventsInto(spec.cut, spec.selection, volatile_events, lost);
-    const bool unknown = space.OrderUnknown(spec.cut, lost);
+    bool unknown = space.OrderUnknown(spec.cut, lost);
+    if (unknown) {
+      const image::ImageState logged = builder.Build(spec.cut, lost, false);
+      unknown = builder.Build(spec.cut, lost, true) != logged;
+    }
     all.push_back(std::move(spec));
     if (!unknown) continue;
     ++enumeration.order_unknown;

@@ -49,6 +49,10 @@ struct FileSystem::Impl {
       return UserError(
           fmt::format("folder inode {} cannot be read: {}", folder, LibraryMessage(error)));
     }
+    if (names.size() > kNamesPerFolderMax) {
+      return UserError(fmt::format("folder inode {} has more than {} names; so many are not read",
+                                   folder, kNamesPerFolderMax));
+    }
     return &folders.emplace(folder, std::move(names)).first->second;
   }
 
@@ -159,9 +163,10 @@ Result<std::vector<uint64_t>> FileSystem::JournalBlocks() {
     return blocks;
   PP_ASSIGN_OR_RETURN(const Node node, impl_->NodeOf(super->s_journal_inum));
   const uint64_t count = node.size_bytes / impl_->fs->blocksize;
-  if (count > kJournalBlocksMax) {
-    return UserError(fmt::format("the journal has {} blocks; at most {} are believed", count,
-                                 kJournalBlocksMax));
+  const uint64_t device_blocks = ext2fs_blocks_count(impl_->fs->super);
+  if (const uint64_t limit = std::min(kJournalBlocksMax, device_blocks); count > limit) {
+    return UserError(
+        fmt::format("the journal has {} blocks; at most {} are believed", count, limit));
   }
   for (uint64_t i = 0; i < count; ++i) {
     blk64_t physical = 0;
@@ -170,6 +175,10 @@ Result<std::vector<uint64_t>> FileSystem::JournalBlocks() {
     if (error != 0) {
       return UserError(
           fmt::format("block {} of the journal cannot be found: {}", i, LibraryMessage(error)));
+    }
+    if (physical == 0 || physical >= device_blocks) {
+      return UserError(fmt::format("block {} of the journal is block {} of a disk of {}", i,
+                                   physical, device_blocks));
     }
     blocks.push_back(physical);
   }

@@ -115,6 +115,7 @@ class Inspector {
         return Refuse(fmt::format("journal block {} lies outside the disk", block));
       const JournalHeader header = ParseJournalHeader(bytes);
       if (header.type == JournalBlockType::kNone || header.sequence != sequence) break;
+      if (result_.used.size() > super_.blocks) return Refuse("the log has no end");
       Use(block);
       if (header.type == JournalBlockType::kDescriptor) {
         suspicious |= !TailValid(bytes);
@@ -330,6 +331,14 @@ JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& l
     inspection.outcome = JournalInspection::Outcome::kRefused;
     inspection.reason = super.error().message;
     return inspection;
+  }
+  if (super->checksum_v2() || super->checksum_v3()) {
+    const auto bytes = read(layout.blocks[0]).first(kSuperBytes);
+    if (ChecksumWithout(~0U, bytes, kSuperChecksumAt) != Be32(bytes, kSuperChecksumAt)) {
+      inspection.outcome = JournalInspection::Outcome::kRefused;
+      inspection.reason = "journal superblock: its checksum is wrong";
+      return inspection;
+    }
   }
   if (super->fast_commit()) {
     inspection.outcome = JournalInspection::Outcome::kNotRead;

@@ -22,6 +22,7 @@ inline constexpr uint32_t kIncompatNeedsRecovery = 0x4;
 inline constexpr uint32_t kCompatHasJournal = 0x4;
 inline constexpr uint32_t kCompatFastCommit = 0x400;
 inline constexpr uint32_t kRoCompatMetadataCsum = 0x400;
+inline constexpr uint32_t kRoCompatOrphanPresent = 0x10000;  // the orphan file may hold orphans
 
 struct Superblock {
   uint32_t block_bytes = 0;
@@ -36,6 +37,9 @@ struct Superblock {
   bool checksum_valid = true;  // always true without metadata_csum
 
   bool needs_recovery() const { return (feature_incompat & kIncompatNeedsRecovery) != 0; }
+  bool has_orphans() const {
+    return last_orphan != 0 || (feature_ro_compat & kRoCompatOrphanPresent) != 0;
+  }
   bool has_journal() const { return (feature_compat & kCompatHasJournal) != 0; }
 };
 

@@ -14,7 +14,6 @@ constexpr int kReboot = 2;
 constexpr int kUncorrected = 4;
 constexpr int kOperational = 8;
 
-constexpr Millis kTimeout{120000};
 constexpr size_t kEvidenceBytesMax = 1200;
 
 // The first lines that say something.
@@ -45,10 +44,19 @@ bool SaysRefused(const std::string& text) {
   return false;
 }
 
+// e2fsck could not open the file system, and the image is to blame rather than the machine.
+bool BlamesImage(const std::string& text) {
+  for (const char* phrase : {"uperblock", "Bad magic", "unsupported feature"}) {
+    if (text.find(phrase) != std::string::npos) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
-Result<Fsck> Fsck::Find() {
+Result<Fsck> Fsck::Find(Millis timeout) {
   Fsck fsck;
+  fsck.timeout_ = timeout;
   PP_ASSIGN_OR_RETURN(fsck.path_, os::FindProgram("e2fsck", "e2fsprogs"));
   PP_ASSIGN_OR_RETURN(
       const auto output,
@@ -68,21 +76,21 @@ Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments) cons
   // time is far ahead, since e2fsck complains of mounts in its future.
   options.environment = {"LC_ALL=C", "E2FSCK_CONFIG=/dev/null", "E2FSCK_TIME=4000000000"};
   options.pass_fds = {{fd, 3}};
-  return os::RunProgram(std::move(options), kTimeout, Bytes(64 << 10));
+  return os::RunProgram(std::move(options), timeout_, Bytes(64 << 10));
 }
 
 RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journal) {
   const auto before = ext4::ParseSuperblock(image.bytes());
   if (!before.ok()) return {Outcome::kHolds, "nothing to recover: " + before.error().message};
   const ext4::JournalInspection inspection = ext4::InspectJournal(image.bytes(), journal);
-  const bool has_log = inspection.outcome != ext4::JournalInspection::Outcome::kEmpty;
+  const auto log = ext4::ReadJournalSuper(image.bytes(), journal);
+  const bool has_log = !journal.blocks.empty() && (!log.ok() || log->start != 0);
   if (!before->needs_recovery() && before->has_journal() && has_log) {
     if (const Status status = ext4::DiscardJournal(image.bytes(), journal); !status.ok()) {
       return {Outcome::kViolated, "the journal cannot be emptied: " + status.error().message};
     }
-    if (before->last_orphan == 0)
-      return {Outcome::kHolds, "the kernel empties this journal unread"};
-  } else if (!before->needs_recovery() && before->last_orphan == 0) {
+    if (!before->has_orphans()) return {Outcome::kHolds, "the kernel empties this journal unread"};
+  } else if (!before->needs_recovery() && !before->has_orphans()) {
     return {Outcome::kHolds, "nothing to recover"};
   }
   if (before->needs_recovery() &&
@@ -104,6 +112,14 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
                          (before->state & ext4::kStateErrors) == 0;
   const bool journal_error = journal_after.ok() && journal_after->error != 0;
   if (SaysRefused(output->out) || new_error || journal_error) return {Outcome::kViolated, evidence};
+  // An image that is too damaged to be recovered is left to Check. One that e2fsck has nothing to
+  // say against and yet has not recovered is no fault of the image.
+  const bool recovered =
+      after.ok() && !after->needs_recovery() && (!journal_after.ok() || journal_after->start == 0);
+  const bool condemned = (output->exit.code & kUncorrected) != 0 || BlamesImage(output->out);
+  if (!recovered && !condemned) {
+    return {Outcome::kUnknown, "the journal was not replayed; " + evidence};
+  }
   return {Outcome::kHolds, evidence};
 }
 
@@ -118,10 +134,9 @@ StructureResult Fsck::Check(const WorkImage& image) {
   if ((output->exit.code & kUncorrected) != 0) return {Outcome::kViolated, evidence};
   // Status 8 alone: it could not open the file system. That is the image's fault when the
   // superblock is, and ours or the machine's otherwise.
-  const bool image_fault = output->out.find("uperblock") != std::string::npos ||
-                           output->out.find("Bad magic") != std::string::npos ||
-                           output->out.find("unsupported feature") != std::string::npos;
-  if (output->exit.code == kOperational && image_fault) return {Outcome::kViolated, evidence};
+  if (output->exit.code == kOperational && BlamesImage(output->out)) {
+    return {Outcome::kViolated, evidence};
+  }
   return {Outcome::kUnknown, evidence};
 }
 

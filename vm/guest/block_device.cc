@@ -111,6 +111,19 @@ Result<std::string> WriteCacheMode(const std::string& name, const std::string& b
   return ReadAttribute(block_folder + "/" + name + "/queue/write_cache");
 }
 
+Status SetStableWrites(const std::string& name, const std::string& block_folder) {
+  const std::string path = block_folder + "/" + name + "/queue/stable_writes";
+  const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid() || ::write(fd.get(), "1", 1) != 1) {
+    return EnvironmentError(fmt::format("cannot write 1 to {}: {}", path, os::ErrnoText(errno)));
+  }
+  PP_ASSIGN_OR_RETURN(const std::string now, ReadAttribute(path));
+  if (now != "1") {
+    return EnvironmentError(fmt::format("{} still says \"{}\" after 1 was written", path, now));
+  }
+  return OkStatus();
+}
+
 Status SetWriteThrough(const std::string& name, const std::string& block_folder) {
   const std::string path = block_folder + "/" + name + "/queue/write_cache";
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));

@@ -34,6 +34,9 @@ Result<std::string> WriteCacheMode(const std::string& name,
 // Makes the device say that it has no volatile cache, so that the block layer drops every flush
 // and forced-write flag that is sent to it, and reads that back.
 Status SetWriteThrough(const std::string& name, const std::string& block_folder = kBlockFolder);
+// Makes file systems that are mounted on it from now on leave a page alone while it is written
+// (Documentation/ABI/stable/sysfs-block, queue/stable_writes), and checks that it took.
+Status SetStableWrites(const std::string& name, const std::string& block_folder = kBlockFolder);
 
 // An error when the device no longer says so: a table load resets it.
 Status CheckWriteThrough(const std::string& name, const std::string& block_folder = kBlockFolder);

@@ -20,18 +20,42 @@ constexpr Millis kSettleMax{30'000};
 constexpr Millis kSettlePollInterval{1};
 constexpr size_t kDirectReadBytes = 4096;  // a multiple of any block size, and its alignment
 
-// nr_entries of the super block of a log disk, past the page cache, which does not see what the
-// target writes; 0 where there is no super block yet.
-Result<uint64_t> ReadLoggedEntries(const std::string& path) {
+using DirectBlock = std::array<uint8_t, kDirectReadBytes>;
+
+// A block of a log disk, past the page cache, which does not see what the target writes.
+Status ReadDirect(const std::string& path, Bytes offset, DirectBlock& block) {
   const os::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (!fd.valid()) {
     return EnvironmentError(fmt::format("cannot open {}: {}", path, os::ErrnoText(errno)));
   }
-  alignas(kDirectReadBytes) std::array<uint8_t, kDirectReadBytes> block{};
-  PP_RETURN_IF_ERROR(os::PreadAll(fd.get(), block, Bytes(0)));
-  std::array<uint64_t, 3> words;  // magic, version, nr_entries; both ends are little-endian
-  std::memcpy(words.data(), block.data(), sizeof words);
-  return words[0] == blocklog::kLogMagic ? words[2] : 0;
+  return os::PreadAll(fd.get(), block, offset);
+}
+
+uint64_t ReadU64(const DirectBlock& block, size_t at) {
+  uint64_t value;  // both ends are little-endian
+  std::memcpy(&value, block.data() + at, sizeof value);
+  return value;
+}
+
+// Whether the log on the disk counts `entries` and the last of them is the kernel's mark `text`.
+// `highest_sector`: the last one that the target has given to the log.
+Result<bool> EndsInMark(const std::string& path, uint64_t entries, Sectors highest_sector,
+                        const std::string& text) {
+  alignas(kDirectReadBytes) DirectBlock block{};
+  PP_RETURN_IF_ERROR(ReadDirect(path, Bytes(0), block));
+  if (ReadU64(block, 0) != blocklog::kLogMagic || ReadU64(block, 16) != entries) return false;
+  uint32_t log_sector_bytes;
+  std::memcpy(&log_sector_bytes, block.data() + 24, sizeof log_sector_bytes);
+  const uint64_t log_end = ToBytes(highest_sector + Sectors(1)).value;
+  if (log_sector_bytes == 0 || log_sector_bytes > kDirectReadBytes || log_end < log_sector_bytes) {
+    return false;
+  }
+  const uint64_t entry_at = log_end - log_sector_bytes;
+  const uint64_t block_at = entry_at / kDirectReadBytes * kDirectReadBytes;
+  PP_RETURN_IF_ERROR(ReadDirect(path, Bytes(block_at), block));
+  const size_t at = entry_at - block_at;
+  return ReadU64(block, at + 16) == blocklog::kFlagMark && ReadU64(block, at + 24) == text.size() &&
+         std::memcmp(block.data() + at + blocklog::kEntryHeaderBytes, text.data(), text.size()) == 0;
 }
 
 }  // namespace
@@ -107,6 +131,9 @@ Status DiskStack::AddDevice(const PlannedDevice& planned) {
     tables_.push_back(fmt::format("{}: {}", planned.name, dm::LineOf(target)));
   }
   if (planned.write_through) PP_RETURN_IF_ERROR(SetWriteThrough(made.kernel_name()));
+  // dm-log-writes copies a page when its write begins, the disk reads it later: a page that changes
+  // in between would be one thing in the log and another on the disk.
+  if (plan_.log) PP_RETURN_IF_ERROR(SetStableWrites(made.kernel_name()));
   return OkStatus();
 }
 
@@ -164,7 +191,10 @@ Status DiskStack::DrainSuspended() {
   return SettleLog("plugpull-drained");
 }
 
-Status DiskStack::SettleLog(const std::string& text) {
+Status DiskStack::SettleLog(const std::string& what) {
+  // The target logs from a thread of its own, in the order of its list, and counts an entry when it
+  // gets there: only a mark that is found at the end shows that nothing is left in the list.
+  const std::string text = fmt::format("{}-{}", what, ++settled_);
   PP_RETURN_IF_ERROR(devices_[*plan_.log].SendMessage("mark " + text));
   const auto deadline = os::Deadline::After(kSettleMax);
   for (;;) {
@@ -175,15 +205,18 @@ Status DiskStack::SettleLog(const std::string& text) {
           "of memory); give the disk a larger log_size_mib or the guest more memory_mib",
           disk_, status.logged_entries));
     }
+    PP_ASSIGN_OR_RETURN(const bool ends_in_mark,
+                        EndsInMark(log_disk_.path(), status.logged_entries,
+                                   status.highest_sector, text));
     // The target writes the super block last and waits for it alone, so the writes before it may
     // still be under way.
-    PP_ASSIGN_OR_RETURN(const uint64_t on_disk, ReadLoggedEntries(log_disk_.path()));
     PP_ASSIGN_OR_RETURN(const uint64_t in_flight, WritesInFlight(log_disk_.name));
-    if (on_disk == status.logged_entries && on_disk > 0 && in_flight == 0) return OkStatus();
+    if (ends_in_mark && in_flight == 0) return OkStatus();
     if (deadline.Passed()) {
       return EnvironmentError(fmt::format(
-          "after {} ms {} of {} log entries of disk {} are on {} and {} writes are in flight",
-          kSettleMax.count(), on_disk, status.logged_entries, disk_, log_disk_.path(), in_flight));
+          "after {} ms the mark {} is not at the end of the log of disk {} ({} entries are logged, {} "
+          "writes in flight)",
+          kSettleMax.count(), text, disk_, status.logged_entries, in_flight));
     }
     std::this_thread::sleep_for(kSettlePollInterval);
   }

@@ -56,9 +56,9 @@ class DiskStack {
   // The part of Drain while the file system's part is suspended.
   Status DrainSuspended();
   // Has all that is in the target's queue written to the log disk, closed by a mark of the
-  // kernel's own with this text, and waits until it is there: also a machine that is killed the
-  // next moment has it.
-  Status SettleLog(const std::string& text);
+  // kernel's own whose text begins so, and waits until it is there: also a machine that is killed
+  // the next moment has it.
+  Status SettleLog(const std::string& what);
   Result<dm::LogWritesStatus> ReadLogStatus() const;
   // Every layer that must drop barriers still does.
   Status CheckBarriers() const;
@@ -69,6 +69,7 @@ class DiskStack {
   BlockDevice log_disk_;
   std::vector<dm::Device> devices_;  // as in the plan
   std::optional<MarkWriter> marks_;
+  uint64_t settled_ = 0;  // marks of SettleLog so far
   std::string top_path_;
   std::string top_kernel_name_;
   std::string mark_path_;
