@@ -71,9 +71,10 @@ Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options) 
       continue;
     }
     Event event = BlockEvent(entry);
-    if (event.kind == Event::Kind::kDiscard && event.offset + event.length > limit &&
-        event.offset <= limit) {
-      event.length = limit - event.offset;
+    if (event.kind == Event::Kind::kDiscard && event.offset + event.length > limit) {
+      // Where the size is a guess, the disk goes on behind it.
+      if (event.offset >= limit && options.device_size.value == 0) continue;
+      if (event.offset <= limit) event.length = limit - event.offset;
     }
     if (event.kind != Event::Kind::kFlush && event.offset + event.length > limit) {
       return UserError(fmt::format(

@@ -18,6 +18,9 @@ constexpr uint32_t kFlagLast = 8;
 constexpr size_t kHeaderBytes = 12;
 constexpr size_t kSuperBytes = 1024;
 constexpr size_t kSuperChecksumAt = 0xfc;
+constexpr size_t kChecksumTypeAt = 0x50;
+constexpr uint8_t kChecksumCrc32c = 4;
+constexpr uint32_t kIncompatKnown = 0x3f;  // JBD2_KNOWN_INCOMPAT_FEATURES
 constexpr size_t kTailBytes = 4;  // checksum at the end of descriptor and revoke blocks
 
 uint32_t Be32(std::span<const uint8_t> bytes, size_t at) {
@@ -55,7 +58,8 @@ class Inspector {
 
   JournalInspection Run() {
     Scan();
-    if (result_.outcome == JournalInspection::Outcome::kRefused) return result_;
+    result_.refused_by_scan = result_.outcome == JournalInspection::Outcome::kRefused;
+    if (result_.refused_by_scan) return result_;
     result_.used.resize(complete_);
     if (end_ == super_.sequence) return result_;  // not one complete transaction
     result_.transactions = end_ - super_.sequence;
@@ -259,6 +263,13 @@ Result<JournalSuper> ParseJournalSuper(std::span<const uint8_t> block) {
   if (Be32(block, 4) == 4) {  // version 2 of the superblock has features
     super.feature_compat = Be32(block, 0x24);
     super.feature_incompat = Be32(block, 0x28);
+    super.feature_ro_compat = Be32(block, 0x2c);
+  }
+  if (super.checksum_v2() || super.checksum_v3()) {
+    const auto bytes = block.first(kSuperBytes);
+    super.checksum_valid = block[kChecksumTypeAt] == kChecksumCrc32c &&
+                           ChecksumWithout(~0U, bytes, kSuperChecksumAt) ==
+                               Be32(bytes, kSuperChecksumAt);
   }
   super.uuid.assign(block.begin() + 0x30, block.begin() + 0x40);
   return super;
@@ -315,6 +326,29 @@ Result<JournalSuper> ReadJournalSuper(std::span<const uint8_t> image, const Jour
   return ParseJournalSuper(image.subspan(at, kSuperBytes));
 }
 
+namespace {
+
+// What makes the kernel refuse a journal by its superblock alone, whether there is anything to
+// replay or not (journal_get_superblock, load_superblock, jbd2_journal_load); empty when nothing.
+std::string SuperProblem(const JournalSuper& super, const JournalLayout& layout) {
+  if (super.first == 0 || super.blocks > layout.blocks.size() || super.first >= super.blocks ||
+      super.start >= super.blocks || super.block_bytes != layout.block_bytes) {
+    return fmt::format(
+        "journal superblock: first {}, start {}, {} blocks of {} bytes; the journal has {} of {}",
+        super.first, super.start, super.blocks, super.block_bytes, layout.blocks.size(),
+        layout.block_bytes);
+  }
+  if ((super.feature_incompat & ~kIncompatKnown) != 0 || super.feature_ro_compat != 0) {
+    return fmt::format("journal superblock: unknown features (incompat {:#x}, ro_compat {:#x})",
+                       super.feature_incompat, super.feature_ro_compat);
+  }
+  if (super.checksum_v2() && super.checksum_v3()) return "journal superblock: checksums v2 and v3";
+  if (!super.checksum_valid) return "journal superblock: its checksum is wrong";
+  return {};
+}
+
+}  // namespace
+
 JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLayout& layout) {
   const BlockReader read = [&](uint64_t block) -> std::span<const uint8_t> {
     if (block >= image.size() / layout.block_bytes) return {};
@@ -326,34 +360,22 @@ JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLa
 JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& layout) {
   JournalInspection inspection;
   if (layout.blocks.empty()) return inspection;
-  const auto super = ParseJournalSuper(read(layout.blocks[0]));
-  if (!super.ok()) {
+  const auto refuse = [&](std::string reason) {
     inspection.outcome = JournalInspection::Outcome::kRefused;
-    inspection.reason = super.error().message;
+    inspection.refused_by_scan = true;
+    inspection.reason = std::move(reason);
     return inspection;
-  }
-  if (super->checksum_v2() || super->checksum_v3()) {
-    const auto bytes = read(layout.blocks[0]).first(kSuperBytes);
-    if (ChecksumWithout(~0U, bytes, kSuperChecksumAt) != Be32(bytes, kSuperChecksumAt)) {
-      inspection.outcome = JournalInspection::Outcome::kRefused;
-      inspection.reason = "journal superblock: its checksum is wrong";
-      return inspection;
-    }
-  }
+  };
+  const auto super = ParseJournalSuper(read(layout.blocks[0]));
+  if (!super.ok()) return refuse(super.error().message);
   if (super->fast_commit()) {
     inspection.outcome = JournalInspection::Outcome::kNotRead;
     return inspection;
   }
-  if (super->start == 0) return inspection;
-  if (super->first == 0 || super->blocks > layout.blocks.size() || super->first >= super->blocks ||
-      super->start >= super->blocks || super->block_bytes != layout.block_bytes) {
-    inspection.outcome = JournalInspection::Outcome::kRefused;
-    inspection.reason = fmt::format(
-        "journal superblock: first {}, start {}, {} blocks of {} bytes; the journal has {} of {}",
-        super->first, super->start, super->blocks, super->block_bytes, layout.blocks.size(),
-        layout.block_bytes);
-    return inspection;
+  if (const std::string problem = SuperProblem(*super, layout); !problem.empty()) {
+    return refuse(problem);
   }
+  if (super->start == 0) return inspection;
   return Inspector(read, layout, *super).Run();
 }
 

@@ -34,7 +34,9 @@ struct JournalSuper {
   int32_t error = 0;      // s_errno
   uint32_t feature_incompat = 0;
   uint32_t feature_compat = 0;
+  uint32_t feature_ro_compat = 0;
   std::vector<uint8_t> uuid;  // 16 bytes
+  bool checksum_valid = true;  // always true without a checksum feature
 
   bool checksum_v3() const { return (feature_incompat & 0x10) != 0; }
   bool checksum_v2() const { return (feature_incompat & 0x8) != 0; }
@@ -79,6 +81,10 @@ struct JournalInspection {
   Outcome outcome = Outcome::kEmpty;
   uint32_t transactions = 0;  // complete ones
   std::string reason;         // of a refusal
+  // Of kRefused: the journal superblock or the search for the end of the log. Then the kernel gives
+  // up even where it would only empty the journal, because the file system does not ask for
+  // recovery (jbd2_journal_wipe scans, too).
+  bool refused_by_scan = false;
   // Of kReplays: places in the journal that belong to complete transactions, in their order. No
   // other block of the log, but the journal superblock, shapes what recovery makes.
   std::vector<uint32_t> used;

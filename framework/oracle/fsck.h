@@ -32,10 +32,13 @@ struct StructureResult {
 // Thread-safe; one e2fsck process for each call.
 class Fsck {
  public:
-  // An environment error when e2fsck is not installed.
-  static Result<Fsck> Find();
+  // An environment error when e2fsck is not installed. One that runs longer than `timeout` is
+  // ended, and says nothing.
+  static Result<Fsck> Find(Millis timeout = Millis(120000));
   Fsck(Fsck&& other) noexcept
-      : path_(std::move(other.path_)), version_(std::move(other.version_)) {}
+      : path_(std::move(other.path_)),
+        version_(std::move(other.version_)),
+        timeout_(other.timeout_) {}
 
   // Replays the journal and processes orphans, in the image.
   RecoveryResult Recover(WorkImage& image, const ext4::JournalLayout& journal);
@@ -52,6 +55,7 @@ class Fsck {
 
   std::string path_;
   std::string version_;
+  Millis timeout_{0};
   std::atomic<uint64_t> recoveries_ = 0;
   std::atomic<uint64_t> checks_ = 0;
 };

@@ -30,6 +30,26 @@ std::vector<ext4::ByteRange> MaskedRanges(std::span<const uint8_t> image,
   return ranges;
 }
 
+void AddPages(std::vector<os::Extent>& extents, uint64_t start, uint64_t end, uint64_t limit) {
+  extents.push_back(
+      {Bytes(start / kPage * kPage), Bytes(std::min(limit, (end + kPage - 1) / kPage * kPage))});
+}
+
+// Sorted, and joined where they touch.
+std::vector<os::Extent> Joined(std::vector<os::Extent> extents) {
+  std::sort(extents.begin(), extents.end(),
+            [](const os::Extent& a, const os::Extent& b) { return a.start < b.start; });
+  std::vector<os::Extent> joined;
+  for (const os::Extent& extent : extents) {
+    if (!joined.empty() && extent.start <= joined.back().end) {
+      joined.back().end = std::max(joined.back().end, extent.end);
+    } else {
+      joined.push_back(extent);
+    }
+  }
+  return joined;
+}
+
 }  // namespace
 
 Result<WorkImage> WorkImage::Make(const image::BlockTable& table,
@@ -47,6 +67,14 @@ Result<WorkImage> WorkImage::Make(const image::BlockTable& table,
                 end - extent.start.value);
   }
   work.loaded_ = table.base_state();
+  for (const os::Extent& extent : base_extents) {
+    AddPages(work.own_extents_, extent.start.value, extent.end.value, size.value);
+  }
+  for (const uint64_t block : table.blocks()) {
+    const uint64_t at = block * table.block_bytes();
+    AddPages(work.own_extents_, at, at + table.block_bytes(), size.value);
+  }
+  work.own_extents_ = Joined(std::move(work.own_extents_));
   return work;
 }
 
@@ -98,10 +126,15 @@ Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
   const auto now = mapping_.bytes();
   const auto base = table_->base();
   const uint64_t block_bytes = table_->block_bytes();
-  PP_ASSIGN_OR_RETURN(const auto extents, os::DataExtents(fd_.get(), Bytes(now.size())));
+  PP_ASSIGN_OR_RETURN(auto extents, os::DataExtents(fd_.get(), Bytes(now.size())));
+  for (os::Extent& extent : extents) extent.start = Bytes(extent.start.value / kPage * kPage);
+  // Others may have made holes where the state has data.
+  extents.insert(extents.end(), own_extents_.begin(), own_extents_.end());
+  extents = Joined(std::move(extents));
   const auto masked = MaskedRanges(now, journal);
   auto mask = masked.begin();
   image::FingerprintStream stream;
+  stream.AddNumber(masked.size());  // what was masked in one image must not equal zeroes in another
   std::vector<uint64_t> changed;
   uint8_t page_now[kPage];
   uint8_t page_base[kPage];

@@ -48,6 +48,7 @@ class WorkImage {
   os::Fd fd_;
   os::Mapping mapping_;
   image::ImageState loaded_;
+  std::vector<os::Extent> own_extents_;  // where base or state may be other than zero; whole pages
   std::vector<uint64_t> changed_pages_;  // by others, since Load
 };
 

@@ -24,6 +24,13 @@ Result<std::vector<uint8_t>> Compress(std::span<const uint8_t> bytes) {
 }
 
 Result<std::vector<uint8_t>> Decompress(std::span<const uint8_t> compressed, Bytes size) {
+  const unsigned long long claimed = ZSTD_getFrameContentSize(compressed.data(), compressed.size());
+  if (claimed != size.value) {  // before so much memory is asked for
+    return UserError(
+        claimed >= ZSTD_CONTENTSIZE_ERROR
+            ? std::string("damaged zstd data: its header is not whole")
+            : fmt::format("zstd data of {} bytes where {} were recorded", claimed, size.value));
+  }
   std::vector<uint8_t> bytes(size.value);
   const size_t got =
       ZSTD_decompress(bytes.data(), bytes.size(), compressed.data(), compressed.size());

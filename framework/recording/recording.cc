@@ -6,6 +6,9 @@
 #include <google/protobuf/text_format.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "framework/image/fingerprint.h"
 #include "framework/os/file.h"
 #include "framework/recording/compress.h"
@@ -14,7 +17,7 @@ namespace plugpull::recording {
 namespace {
 
 constexpr Bytes kManifestBytesMax(8 << 20);
-constexpr uint64_t kTraceBytesMax = 2ULL << 30;
+constexpr uint64_t kTraceBytesMax = std::numeric_limits<int32_t>::max();  // protobuf's own bound
 constexpr std::string_view kSealPrefix = "# xxh3-128 of the lines above: ";
 
 std::span<const uint8_t> AsBytes(std::string_view text) {
@@ -40,7 +43,7 @@ Status ParseManifest(const std::string& path, std::string_view text, Recording& 
   if (seal == std::string_view::npos) {
     return UserError(fmt::format("{} is cut short: its last line, the checksum, is missing", path));
   }
-  const std::string expected(text.substr(seal + kSealPrefix.size(), 32));
+  const std::string_view expected = text.substr(seal + kSealPrefix.size());
   const std::string_view body = text.substr(0, seal);
   FirstError error;
   google::protobuf::TextFormat::Parser parser;
@@ -53,7 +56,7 @@ Status ParseManifest(const std::string& path, std::string_view text, Recording& 
                     "newer one",
                     path, manifest.format_version(), kFormatVersion));
   }
-  if (image::FingerprintOf(AsBytes(body)).ToHex() != expected) {
+  if (image::FingerprintOf(AsBytes(body)).ToHex() + "\n" != expected) {
     return UserError(fmt::format("{} is damaged: its checksum is wrong; record again", path));
   }
   if (!parsed) return UserError(fmt::format("{} cannot be read: {}", path, error.text));
@@ -62,7 +65,10 @@ Status ParseManifest(const std::string& path, std::string_view text, Recording& 
 
 }  // namespace
 
-Writer::Writer(std::string folder) : folder_(std::move(folder)), partial_(folder_ + ".partial") {}
+Writer::Writer(std::string folder) : folder_(std::move(folder)) {
+  while (folder_.size() > 1 && folder_.ends_with('/')) folder_.pop_back();
+  partial_ = folder_ + ".partial";
+}
 
 Writer::Writer(Writer&& other) noexcept
     : folder_(std::move(other.folder_)),
@@ -152,6 +158,17 @@ Result<Reader> Reader::Open(const std::string& folder) {
     }
     if (image::FingerprintOf(mapped.bytes()).ToHex() != file.xxh3()) {
       return UserError(fmt::format("{} is damaged: its checksum is wrong", name));
+    }
+  }
+  for (const RecordedDisk& disk : reader.manifest_.disk()) {
+    const auto& files = reader.manifest_.file();
+    const bool listed = std::any_of(files.begin(), files.end(), [&](const RecordedFile& file) {
+      return file.name() == disk.log_file();
+    });
+    if (!listed) {
+      return UserError(
+          fmt::format("{} names '{}', the log of disk {}, among no files; record again", path,
+                      disk.log_file(), disk.name()));
     }
   }
   return reader;
