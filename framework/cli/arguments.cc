@@ -12,16 +12,28 @@ namespace plugpull::cli {
 namespace {
 
 constexpr char kExitStatusHelp[] =
-    "Exit status: 0 as expected, 1 a verdict differs from what was expected, 2 the scenario, log "
-    "or\n"
-    "command line is wrong, 3 the guest, this machine or plugpull failed, 4 nothing ran.";
+    "Exit status: 0 as expected, 1 a verdict differs from what was expected, 2 the scenario, the\n"
+    "log or the command line is wrong, 3 the guest, this machine or plugpull failed, 4 nothing ran.";
+
+constexpr unsigned kJobsMax = 1024;
+
+// A seed as its digits say: CLI11 reads -1 as the largest number.
+CLI::Option* AddSeed(CLI::App& app, std::optional<uint64_t>& seed, const std::string& help) {
+  const auto digits = [](const std::string& text) {
+    return text.find_first_not_of("0123456789") == std::string::npos
+               ? std::string()
+               : "a seed is a number from 0 to 18446744073709551615, not " + text;
+  };
+  return app.add_option("--seed", seed, help)->check(CLI::Validator(digits, "", "seed"));
+}
 
 void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
   app.add_option("scenario", run.scenarios, "scenario files, or folders of them")->required();
   app.add_option("--out", run.out, "results folder (default: plugpull-out)");
-  app.add_option("--seed", run.seed, "in place of every scenario's seed");
+  AddSeed(app, run.seed, "in place of every scenario's seed");
   app.add_option("--jobs,-j", run.jobs,
-                 "guests and checking threads at a time (default: processors)");
+                 "guests and checking threads at a time (default: processors)")
+      ->check(CLI::Range(1U, kJobsMax));
   app.add_option("--shard", run.shard, "I/N: only the I-th of N parts of the runs, I from 1");
   app.add_option("--filter", run.filter, "regular expression on SCENARIO/VARIANT");
   app.add_option("--kernel", run.kernels, "in place of every scenario's kernel; may be repeated");
@@ -54,8 +66,9 @@ void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
                    "most states (default: as recorded; with --log 4000)")
       ->check(CLI::Range(1U, 10000000U));
   command->add_option("--out", check.out, "also write reports to this folder");
-  command->add_option("--seed", check.seed, "draw other states");
-  command->add_option("--jobs,-j", check.jobs, "threads (default: processors)");
+  AddSeed(*command, check.seed, "draw other states");
+  command->add_option("--jobs,-j", check.jobs, "threads (default: processors)")
+      ->check(CLI::Range(1U, kJobsMax));
   command->add_option("--baseline", check.baseline,
                       "report.json of an older run: only new findings fail");
   command->add_flag("--json", check.json, "JSON on stdout in place of the table");

@@ -122,6 +122,15 @@ std::string OutFor(const RunArguments& arguments) {
   return arguments.out.empty() ? run::kDefaultOut : arguments.out;
 }
 
+run::CampaignOptions OptionsOf(const RunArguments& arguments, Progress& progress) {
+  run::CampaignOptions options;
+  options.jobs = Jobs(arguments.jobs);
+  options.accelerator = arguments.accelerator;
+  options.progress = [&progress](const std::string& run, const std::string& what, uint64_t done,
+                                 uint64_t total) { progress.Show(run, what, done, total); };
+  return options;
+}
+
 void PrintPlans(const std::vector<run::PlannedRun>& runs) {
   for (const auto& run : runs) {
     const Scenario& scenario = run.plan.scenario();
@@ -149,11 +158,7 @@ int RunScenarios(const RunArguments& arguments) {
   ReportList reports;
   {
     Progress progress;
-    run::CampaignOptions options;
-    options.jobs = Jobs(arguments.jobs);
-    options.accelerator = arguments.accelerator;
-    options.progress = [&](const std::string& run, const std::string& what, uint64_t done,
-                           uint64_t total) { progress.Show(run, what, done, total); };
+    const run::CampaignOptions options = OptionsOf(arguments, progress);
     reports = run::RunCampaign(*runs, *workdir, options);
   }
   return Deliver(std::move(reports), &*workdir, {arguments.json, arguments.baseline});
@@ -170,11 +175,7 @@ int RecordScenarios(const RunArguments& arguments) {
   std::vector<Result<std::string>> recordings;
   {
     Progress progress;
-    run::CampaignOptions options;
-    options.jobs = Jobs(arguments.jobs);
-    options.accelerator = arguments.accelerator;
-    options.progress = [&](const std::string& run, const std::string& what, uint64_t done,
-                           uint64_t total) { progress.Show(run, what, done, total); };
+    const run::CampaignOptions options = OptionsOf(arguments, progress);
     recordings = run::RecordCampaign(*runs, *workdir, options);
   }
   int status = 0;

@@ -21,7 +21,7 @@ constexpr size_t kSuperChecksumAt = 0xfc;
 constexpr size_t kChecksumTypeAt = 0x50;
 constexpr uint8_t kChecksumCrc32c = 4;
 constexpr uint32_t kIncompatKnown = 0x3f;  // JBD2_KNOWN_INCOMPAT_FEATURES
-constexpr size_t kTailBytes = 4;  // checksum at the end of descriptor and revoke blocks
+constexpr size_t kTailBytes = 4;           // checksum at the end of descriptor and revoke blocks
 
 uint32_t Be32(std::span<const uint8_t> bytes, size_t at) {
   return static_cast<uint32_t>(bytes[at]) << 24 | static_cast<uint32_t>(bytes[at + 1]) << 16 |
@@ -267,9 +267,9 @@ Result<JournalSuper> ParseJournalSuper(std::span<const uint8_t> block) {
   }
   if (super.checksum_v2() || super.checksum_v3()) {
     const auto bytes = block.first(kSuperBytes);
-    super.checksum_valid = block[kChecksumTypeAt] == kChecksumCrc32c &&
-                           ChecksumWithout(~0U, bytes, kSuperChecksumAt) ==
-                               Be32(bytes, kSuperChecksumAt);
+    super.checksum_valid =
+        block[kChecksumTypeAt] == kChecksumCrc32c &&
+        ChecksumWithout(~0U, bytes, kSuperChecksumAt) == Be32(bytes, kSuperChecksumAt);
   }
   super.uuid.assign(block.begin() + 0x30, block.begin() + 0x40);
   return super;

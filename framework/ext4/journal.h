@@ -35,7 +35,7 @@ struct JournalSuper {
   uint32_t feature_incompat = 0;
   uint32_t feature_compat = 0;
   uint32_t feature_ro_compat = 0;
-  std::vector<uint8_t> uuid;  // 16 bytes
+  std::vector<uint8_t> uuid;   // 16 bytes
   bool checksum_valid = true;  // always true without a checksum feature
 
   bool checksum_v3() const { return (feature_incompat & 0x10) != 0; }

@@ -85,6 +85,10 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   const ext4::JournalInspection inspection = ext4::InspectJournal(image.bytes(), journal);
   const auto log = ext4::ReadJournalSuper(image.bytes(), journal);
   const bool has_log = !journal.blocks.empty() && (!log.ok() || log->start != 0);
+  if (before->has_journal() && inspection.outcome == ext4::JournalInspection::Outcome::kRefused &&
+      (before->needs_recovery() || inspection.refused_by_scan)) {
+    return {Outcome::kViolated, inspection.reason};
+  }
   if (!before->needs_recovery() && before->has_journal() && has_log) {
     if (const Status status = ext4::DiscardJournal(image.bytes(), journal); !status.ok()) {
       return {Outcome::kViolated, "the journal cannot be emptied: " + status.error().message};
@@ -93,7 +97,6 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   } else if (!before->needs_recovery() && !before->has_orphans()) {
     return {Outcome::kHolds, "nothing to recover"};
   }
-  const auto journal_before = ext4::ReadJournalSuper(image.bytes(), journal);
   ++recoveries_;
   const auto output = Run(image.fd(), {"-y", "-E", "journal_only"});
   if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
@@ -107,12 +110,10 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   const auto journal_after = ext4::ReadJournalSuper(image.bytes(), journal);
   // An error that the guest's kernel left in the journal is carried over to the superblock, by
   // e2fsck as by a mount, and keeps neither from replaying.
-  const bool old_error = (before->state & ext4::kStateErrors) != 0 ||
-                         (journal_before.ok() && journal_before->error != 0);
+  const bool old_error = (before->state & ext4::kStateErrors) != 0 || (log.ok() && log->error != 0);
   const bool new_error = !old_error && after.ok() && (after->state & ext4::kStateErrors) != 0;
   const bool journal_error = !old_error && journal_after.ok() && journal_after->error != 0;
   if (SaysRefused(output->out) || new_error || journal_error) return {Outcome::kViolated, evidence};
-  if (after.ok() && after->needs_recovery()) return {Outcome::kUnknown, "not replayed: " + evidence};
   // An image that is too damaged to be recovered is left to Check. One that e2fsck has nothing to
   // say against and yet has not recovered is no fault of the image.
   const bool recovered =

@@ -42,7 +42,8 @@ class DiskSource {
 
  private:
   DiskSource() = default;
-  // Folds the base over what `first` writes into the empty image, then indexes the states.
+  // Reads log_, folds what came before the base into an image in memory, and indexes the states.
+  // `base_path`: what the disk held before the log began; empty: zeroes.
   Status Prepare(const blocklog::HistoryOptions& options, const blocklog::ReadOptions& read,
                  const std::string& base_path, const crashstate::DeviceModel& model);
 
