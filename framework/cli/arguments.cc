@@ -13,7 +13,8 @@ namespace {
 
 constexpr char kExitStatusHelp[] =
     "Exit status: 0 as expected, 1 a verdict differs from what was expected, 2 the scenario, the\n"
-    "log or the command line is wrong, 3 the guest, this machine or plugpull failed, 4 nothing ran.";
+    "log or the command line is wrong, 3 the guest, this machine or plugpull failed, 4 nothing "
+    "ran.";
 
 constexpr unsigned kJobsMax = 1024;
 

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "framework/cli/commands.h"
+#include "framework/cli/output_file.h"
 #include "framework/cli/progress.h"
 #include "framework/cli/report_output.h"
 #include "framework/os/file.h"
@@ -36,6 +37,14 @@ int CheckRecordings(const CheckArguments& arguments) {
     return Fail(
         UserError("check takes recording folders, or --log LOG; see: plugpull check --help"));
   }
+  const auto output = PrepareOutput(arguments.json, arguments.baseline);
+  if (!output.ok()) return Fail(output.error());
+  std::optional<run::Workdir> workdir;
+  if (!arguments.out.empty()) {
+    auto opened = OpenForReports(arguments.out);
+    if (!opened.ok()) return Fail(opened.error());
+    workdir = *std::move(opened);
+  }
   ReportList reports;
   {
     Progress progress;
@@ -55,11 +64,7 @@ int CheckRecordings(const CheckArguments& arguments) {
                                              CheckOfArguments(arguments), options);
     }
   }
-  const OutputOptions output{arguments.json, arguments.baseline};
-  if (arguments.out.empty()) return Deliver(std::move(reports), nullptr, output);
-  const auto workdir = run::Workdir::Open(arguments.out);
-  if (!workdir.ok()) return Fail(workdir.error());
-  return Deliver(std::move(reports), &*workdir, output);
+  return Deliver(std::move(reports), workdir ? &*workdir : nullptr, *output);
 }
 
 int ListStates(const StateArguments& arguments) {
@@ -86,6 +91,7 @@ int MaterializeState(const StateArguments& arguments) {
         UserError("materialize takes a recording and the id of a state: plugpull materialize "
                   "RECORDING ID -o IMG"));
   }
+  if (const Status free = CheckOutputFile(request.image); !free.ok()) return Fail(free.error());
   const auto said = run::WriteStateImage(request);
   if (!said.ok()) return Fail(said.error());
   fmt::print("{}\n", *said);

@@ -8,6 +8,7 @@
 #include "framework/blocklog/log_reader.h"
 #include "framework/blocklog/log_writer.h"
 #include "framework/cli/commands.h"
+#include "framework/cli/output_file.h"
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
 
@@ -76,9 +77,14 @@ int ShowLog(const LogArguments& arguments) {
   const auto open = Open(arguments);
   if (!open.ok()) return Fail(open.error());
   const auto& entries = open->log.entries;
-  const uint64_t end = arguments.count == 0
-                           ? entries.size()
-                           : std::min<uint64_t>(entries.size(), arguments.first + arguments.count);
+  if (arguments.first >= entries.size() && arguments.first > 0) {
+    return Fail(UserError(fmt::format("--first {}: the log has {} entries, counted from 0",
+                                      arguments.first, entries.size())));
+  }
+  const uint64_t end =
+      arguments.count == 0
+          ? entries.size()
+          : arguments.first + std::min<uint64_t>(entries.size() - arguments.first, arguments.count);
   for (uint64_t i = arguments.first; i < end; ++i) {
     const auto& entry = entries[i];
     std::string text = entry.mark;
@@ -121,6 +127,7 @@ int LogStatistics(const LogArguments& arguments) {
 }
 
 int ConvertLog(const LogArguments& arguments) {
+  if (const Status free = CheckOutputFile(arguments.output); !free.ok()) return Fail(free.error());
   const auto open = Open(arguments);
   if (!open.ok()) return Fail(open.error());
   blocklog::LogWriter writer(open->log.sector_bytes);
@@ -129,8 +136,6 @@ int ConvertLog(const LogArguments& arguments) {
       writer.Mark(entry.mark);
     } else if (entry.discard()) {
       writer.Discard(entry.offset, entry.length);
-    } else if (entry.data.empty()) {
-      writer.Flush();
     } else {
       writer.Write(entry.offset, entry.data, entry.flags);
     }

@@ -49,11 +49,25 @@ int Print(const ReportList& reports, ReportFormat format) {
   return report::ExitStatus(reports);
 }
 
+Result<OutputOptions> PrepareOutput(bool json, const std::string& baseline) {
+  OutputOptions options{json, baseline, {}};
+  if (baseline.empty()) return options;
+  PP_ASSIGN_OR_RETURN(options.baseline_json, os::ReadFile(baseline, report::kBaselineSizeMax));
+  ReportList none;
+  const auto read = report::FilterAgainstBaseline(none, options.baseline_json);
+  if (!read.ok()) return WithContext(read.error(), baseline);
+  return options;
+}
+
+Result<run::Workdir> OpenForReports(const std::string& folder) {
+  PP_ASSIGN_OR_RETURN(run::Workdir workdir, run::Workdir::Open(folder));
+  PP_RETURN_IF_ERROR(workdir.RemoveReports());
+  return workdir;
+}
+
 int Deliver(ReportList reports, const run::Workdir* workdir, const OutputOptions& options) {
   if (!options.baseline.empty()) {
-    const auto baseline = os::ReadFile(options.baseline, report::kBaselineSizeMax);
-    if (!baseline.ok()) return Fail(baseline.error());
-    const auto excused = report::FilterAgainstBaseline(reports, *baseline);
+    const auto excused = report::FilterAgainstBaseline(reports, options.baseline_json);
     if (!excused.ok()) return Fail(WithContext(excused.error(), options.baseline));
   }
   if (workdir != nullptr) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <regex>
 #include <thread>
 
@@ -16,6 +17,8 @@
 
 namespace plugpull::cli {
 namespace {
+
+constexpr size_t kFilterBytesMax = 1000;  // std::regex recurses
 
 struct Shard {
   uint64_t index = 1;
@@ -81,6 +84,10 @@ std::string PlaceOf(const Scenario& scenario, const std::string& variant, bool s
 Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
   PP_ASSIGN_OR_RETURN(const Shard shard, ParseShard(arguments.shard));
   std::optional<std::regex> filter;
+  if (arguments.filter.size() > kFilterBytesMax) {
+    return UserError(fmt::format("--filter has {} characters; at most {}", arguments.filter.size(),
+                                 kFilterBytesMax));
+  }
   if (!arguments.filter.empty()) {
     try {
       filter.emplace(arguments.filter);
@@ -94,6 +101,7 @@ Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
   const bool several = kernels.size() > 1 || arguments.repeat > 1;
   std::vector<run::PlannedRun> runs;
   uint64_t number = 0;
+  std::map<std::string, std::string> files_of;  // by place
   for (const auto& one : loaded) {
     for (const std::string& kernel : kernels) {
       for (uint32_t round = 0; round < arguments.repeat; ++round) {
@@ -106,6 +114,13 @@ Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
           if (filter && !std::regex_search(plan.FullName(), *filter)) continue;
           if (number++ % shard.count != shard.index - 1) continue;
           const std::string place = PlaceOf(plan.scenario(), plan.variant(), several);
+          const auto [other, added] = files_of.try_emplace(place, one.file);
+          if (!added) {
+            return UserError(fmt::format(
+                "{} and {} would both be recorded in {}: scenarios that run together need names of "
+                "their own, and each is given once",
+                other->second, one.file, place));
+          }
           runs.push_back({std::move(plan), one.file, place});
         }
       }
@@ -131,6 +146,11 @@ run::CampaignOptions OptionsOf(const RunArguments& arguments, Progress& progress
   return options;
 }
 
+int NothingRan() {
+  fmt::print(stderr, "plugpull: nothing matches the filter and shard; see: plugpull list\n");
+  return 4;
+}
+
 void PrintPlans(const std::vector<run::PlannedRun>& runs) {
   for (const auto& run : runs) {
     const Scenario& scenario = run.plan.scenario();
@@ -145,15 +165,14 @@ void PrintPlans(const std::vector<run::PlannedRun>& runs) {
 int RunScenarios(const RunArguments& arguments) {
   auto runs = PlanAll(arguments);
   if (!runs.ok()) return Fail(runs.error());
+  if (runs->empty()) return NothingRan();
   if (arguments.dry_run) {
     PrintPlans(*runs);
-    return runs->empty() ? 4 : 0;
+    return 0;
   }
-  if (runs->empty()) {
-    fmt::print(stderr, "plugpull: nothing matches the filter and shard; see: plugpull list\n");
-    return 4;
-  }
-  const auto workdir = run::Workdir::Open(OutFor(arguments));
+  const auto output = PrepareOutput(arguments.json, arguments.baseline);
+  if (!output.ok()) return Fail(output.error());
+  const auto workdir = OpenForReports(OutFor(arguments));
   if (!workdir.ok()) return Fail(workdir.error());
   ReportList reports;
   {
@@ -161,15 +180,17 @@ int RunScenarios(const RunArguments& arguments) {
     const run::CampaignOptions options = OptionsOf(arguments, progress);
     reports = run::RunCampaign(*runs, *workdir, options);
   }
-  return Deliver(std::move(reports), &*workdir, {arguments.json, arguments.baseline});
+  return Deliver(std::move(reports), &*workdir, *output);
 }
 
 int RecordScenarios(const RunArguments& arguments) {
   auto runs = PlanAll(arguments);
   if (!runs.ok()) return Fail(runs.error());
-  if (arguments.dry_run) PrintPlans(*runs);
-  if (runs->empty()) return 4;
-  if (arguments.dry_run) return 0;
+  if (runs->empty()) return NothingRan();
+  if (arguments.dry_run) {
+    PrintPlans(*runs);
+    return 0;
+  }
   const auto workdir = run::Workdir::Open(OutFor(arguments));
   if (!workdir.ok()) return Fail(workdir.error());
   std::vector<Result<std::string>> recordings;
@@ -183,7 +204,8 @@ int RecordScenarios(const RunArguments& arguments) {
     if (recording.ok()) {
       fmt::print("{}\n", *recording);
     } else {
-      status = std::max(status, Fail(recording.error()));
+      const int failed = Fail(recording.error());
+      status = status == 2 ? 2 : failed;  // as for run: the user's mistakes go first
     }
   }
   return status;
@@ -192,7 +214,7 @@ int RecordScenarios(const RunArguments& arguments) {
 int OpenShell(const RunArguments& arguments) {
   auto runs = PlanAll(arguments);
   if (!runs.ok()) return Fail(runs.error());
-  if (runs->empty()) return 4;
+  if (runs->empty()) return NothingRan();
   if (runs->size() > 1) {
     fmt::print(stderr, "plugpull: {} runs match; the shell is of the first, {}; see --filter\n",
                runs->size(), (*runs)[0].plan.FullName());

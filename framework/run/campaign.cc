@@ -40,6 +40,7 @@ std::vector<Result<std::string>> RecordCampaign(const std::vector<PlannedRun>& r
       record.scenario_path = runs[i].scenario_path;
       record.place = runs[i].place;
       record.start_machine = options.start_machine;
+      record.image = options.image;
       record.progress = [&, i](const std::string& what) {
         if (options.progress) options.progress(runs[i].plan.FullName(), what, 0, 0);
       };

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <functional>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +29,7 @@ struct CampaignOptions {
                      uint64_t total)>
       progress;
   vm::MachineFactory start_machine;  // empty: QEMU
+  std::optional<GuestImage> image;   // empty: what each plan asks for, fetched and built
 };
 
 // One report for each plan, in their order. Errors are in the reports.

@@ -19,8 +19,6 @@
 namespace plugpull::run {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
-
 // The log as it lies in its scratch file, read to its last entry.
 struct ReadBack {
   os::Mapping mapping;
@@ -119,6 +117,11 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));
   return writer.Finish(std::move(manifest));
+}
+
+Result<GuestImage> ImageFor(const scenario::Plan& plan, const RecordOptions& options) {
+  if (options.image) return *options.image;
+  return PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path);
 }
 
 void Say(const RecordOptions& options, const std::string& what) {

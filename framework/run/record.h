@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "framework/base/result.h"
@@ -13,6 +14,8 @@
 
 namespace plugpull::run {
 
+inline constexpr char kVersion[] = "0.1.0";  // of plugpull
+
 struct RecordOptions {
   std::string accelerator = "auto";  // "auto", "kvm" or "tcg"
   std::string place;                 // below the workdir; Workdir::PlaceOf
@@ -20,6 +23,7 @@ struct RecordOptions {
   // What is going on, a line each; called from the recording thread.
   std::function<void(const std::string& what)> progress;
   vm::MachineFactory start_machine;  // empty: QEMU
+  std::optional<GuestImage> image;   // empty: what the plan asks for, fetched and built
 };
 
 // Records one plan into the workdir and returns the recording's folder. Must be called from a

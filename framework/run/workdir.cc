@@ -33,6 +33,13 @@ Status Workdir::WriteReports(const ReportList& reports, const std::string& json,
   return os::WriteFileAtomic(JUnitFile(), junit);
 }
 
+Status Workdir::RemoveReports() const {
+  for (const std::string& file : {ReportFile(), JsonFile(), JUnitFile()}) {
+    PP_RETURN_IF_ERROR(os::RemoveAll(file));
+  }
+  return OkStatus();
+}
+
 Result<ReportList> Workdir::ReadReports(const std::string& root) {
   const std::string path = Workdir(root).ReportFile();
   if (!os::Exists(path)) {

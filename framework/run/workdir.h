@@ -36,6 +36,8 @@ class Workdir {
 
   Status WriteReports(const ReportList& reports, const std::string& json,
                       const std::string& junit) const;
+  // Removes what WriteReports wrote.
+  Status RemoveReports() const;
   // The ReportList of a results folder. A user error when there is none.
   static Result<ReportList> ReadReports(const std::string& root);
 

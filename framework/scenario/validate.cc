@@ -178,7 +178,7 @@ void UniqueNames::Add(const std::string& name, const SourceLocation& at) {
 }
 
 void CheckDiskName(const Validation& v, const std::string& disk, const SourceLocation& at) {
-  if (disk.empty() || !v.disks_known || std::ranges::count(v.disks, disk) > 0) return;
+  if (disk.empty() || !v.disk_names_known || std::ranges::count(v.disks, disk) > 0) return;
   v.reporter.Add(at, fmt::format("disk {} is not declared; declared are {}{}", Quoted(disk),
                                  ListNames(v.disks), DidYouMean(disk, v.disks)));
 }
@@ -260,9 +260,11 @@ std::string KernelMistake(const std::string& kernel) {
 void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& reporter) {
   CheckRules(scenario, source, reporter);
   Validation v{scenario, source, reporter};
+  v.disk_names_known = !source.broken.contains(Scenario::kDiskFieldNumber);
   v.disks_known = !source.AnyBroken(Scenario::kDiskFieldNumber);
   for (const Disk& disk : scenario.disk()) {
     if (disk.name().empty()) {
+      v.disk_names_known = false;
       v.disks_known = false;
       continue;
     }

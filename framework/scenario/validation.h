@@ -20,7 +20,9 @@ struct Validation {
   Reporter& reporter;
   std::vector<std::string> disks = {};      // declared, in order
   std::vector<std::string> log_disks = {};  // those with a log_writes layer
-  bool disks_known = true;  // false: a disk was not understood, so a reference may well be right
+  // False: a disk's name, or something of a disk, was not understood, so a reference may be right.
+  bool disk_names_known = true;
+  bool disks_known = true;
 };
 
 // The place of a field that is set; of nothing for one that is not.
