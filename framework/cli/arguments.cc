@@ -5,8 +5,14 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <system_error>
 
 #include "framework/cli/commands.h"
+#include "framework/os/fd.h"
+#include "framework/run/record.h"
 
 namespace plugpull::cli {
 namespace {
@@ -52,16 +58,20 @@ void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
   CLI::App* command =
       app.add_subcommand("check", "judge recordings, or anybody's dm-log-writes log");
   command->add_option("recording", check.recordings, "recording folders");
-  command->add_option("--log", check.log, "a dm-log-writes log, judged by e2fsck alone");
-  command->add_option("--base", check.base, "with --log: the disk when the log began");
+  CLI::Option* log =
+      command->add_option("--log", check.log, "a dm-log-writes log, judged by e2fsck alone");
+  command->add_option("--base", check.base, "with --log: the disk when the log began")->needs(log);
   command->add_option("--fs", check.fs, "with --log: the file system")
-      ->check(CLI::IsMember({"ext4"}));
+      ->check(CLI::IsMember({"ext4"}))
+      ->needs(log);
   command->add_option("--from", check.from, "with --log: cut from the first mount, or from mkfs")
-      ->check(CLI::IsMember({"mount", "mkfs"}));
-  command->add_flag("--lying", check.lying, "with --log: the disk ignores flushes");
-  command->add_flag(
-      "--scan-past-end", check.scan_past_end,
-      "with --log: read behind the counted entries (only if the log device was zeroed)");
+      ->check(CLI::IsMember({"mount", "mkfs"}))
+      ->needs(log);
+  command->add_flag("--lying", check.lying, "with --log: the disk ignores flushes")->needs(log);
+  command
+      ->add_flag("--scan-past-end", check.scan_past_end,
+                 "with --log: read behind the counted entries (only if the log device was zeroed)")
+      ->needs(log);
   command
       ->add_option("--max-states", check.max_states,
                    "most states (default: as recorded; with --log 4000)")
@@ -95,7 +105,13 @@ void AddStates(CLI::App& app, StateArguments& states, int& status) {
   write->add_option("--base", states.base, "with --log: the disk when the log began");
   write->add_flag("--scan-past-end", states.scan_past_end, "with --log: as for check");
   write->callback([&] {
-    if (!states.log.empty() && states.id.empty()) states.id = states.recording;
+    if (!states.log.empty()) {
+      if (!states.id.empty()) {
+        status = Fail(UserError("materialize takes a recording or --log LOG, not both"));
+        return;
+      }
+      states.id = states.recording;
+    }
     status = MaterializeState(states);
   });
 }
@@ -123,6 +139,47 @@ void AddLog(CLI::App& app, LogArguments& log, int& status) {
   convert->callback([&] { status = ConvertLog(log); });
 }
 
+// As every program ends whose reader is gone, such as `head`.
+[[noreturn]] void EndByBrokenPipe() {
+  ::signal(SIGPIPE, SIG_DFL);
+  ::raise(SIGPIPE);
+  std::_Exit(128 + SIGPIPE);
+}
+
+int CannotPrint(int error_number) {
+  if (error_number == EPIPE) EndByBrokenPipe();
+  return Fail(EnvironmentError("cannot write to stdout: " + os::ErrnoText(error_number)));
+}
+
+// `status` is set by the command that is run. Nothing that is thrown gets further than this.
+int ParseAndRun(CLI::App& app, int argc, char** argv, const int& status) {
+  const std::string first = argc > 1 ? argv[1] : "";
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  const bool known = first.empty() || first.starts_with('-') ||
+                     std::any_of(commands.begin(), commands.end(),
+                                 [&](const CLI::App* one) { return one->get_name() == first; });
+  if (!known) {
+    return Fail(UserError(fmt::format("there is no command '{}'; see: plugpull --help", first)));
+  }
+  try {
+    app.parse(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return CannotPrint(errno);
+    return status;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    std::string command = "plugpull";
+    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+      at = at->get_subcommands().front();
+      command += " " + at->get_name();
+    }
+    return Fail(UserError(fmt::format("{}; see: {} --help", error.what(), command)));
+  } catch (const std::system_error& error) {  // of fmt::print, when nobody reads
+    return CannotPrint(error.code().value());
+  } catch (const std::exception& error) {
+    return Fail(InternalError(error.what()));
+  }
+}
+
 }  // namespace
 
 int Fail(const Error& error) {
@@ -141,6 +198,7 @@ int Main(int argc, char** argv) {
   CLI::App app("plugpull: power cuts, lying disks and mount agents, tested on a laptop",
                "plugpull");
   app.footer(kExitStatusHelp);
+  app.set_version_flag("--version", std::string("plugpull ") + run::kVersion);
   app.require_subcommand(1);
   int status = 0;
 
@@ -202,13 +260,7 @@ int Main(int argc, char** argv) {
   app.add_subcommand("doctor", "what this machine can do, and what to do about the rest")
       ->callback([&] { status = Doctor(); });
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : 2;
-  }
-  return status;
+  return ParseAndRun(app, argc, argv, status);
 }
 
 }  // namespace plugpull::cli

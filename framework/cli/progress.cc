@@ -2,9 +2,12 @@
 #include "framework/cli/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
+
+#include "framework/os/file.h"
 
 namespace plugpull::cli {
 namespace {
@@ -12,9 +15,17 @@ namespace {
 constexpr std::chrono::milliseconds kRedraw{200};   // on a terminal
 constexpr std::chrono::milliseconds kRepeat{5000};  // elsewhere
 
+// A line that wraps cannot be redrawn.
+int Columns() {
+  winsize size{};
+  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20;
+  return known ? size.ws_col : 80;
+}
+
 }  // namespace
 
-Progress::Progress() : terminal_(::isatty(STDERR_FILENO) != 0) {}
+Progress::Progress()
+    : terminal_(::isatty(STDERR_FILENO) != 0 && os::GetEnv("TERM", "dumb") != "dumb") {}
 
 Progress::~Progress() {
   if (line_open_) std::fputs("\r\x1b[K", stderr);
@@ -41,7 +52,7 @@ void Progress::Show(const std::string& run, const std::string& what, uint64_t do
     }
   }
   if (terminal_) {
-    std::fprintf(stderr, "\r\x1b[K%.*s", 118, text.c_str());
+    std::fprintf(stderr, "\r\x1b[K%.*s", Columns() - 1, text.c_str());
     line_open_ = true;
   } else {
     std::fprintf(stderr, "%s\n", text.c_str());

@@ -18,6 +18,9 @@ RunReport FailedReport(const PlannedRun& run, const Error& error) {
   report.set_summary(scenario.summary());
   report.set_seed(scenario.seed());
   report.set_kernel(scenario.guest().kernel());
+  const std::string command = RunCommand(run.scenario_path, scenario.name(), run.plan.variant(),
+                                         scenario.guest().kernel(), scenario.seed());
+  if (!command.empty()) report.set_command(command);
   report.set_error(error.ToString());
   report.set_error_kind(ErrorCodeName(error.code));
   *report.mutable_expected() = scenario.expect().found();

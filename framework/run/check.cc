@@ -86,6 +86,18 @@ std::string ShellWord(const std::string& text) {
   return quoted + "'";
 }
 
+std::string RunCommand(const std::string& scenario_path, const std::string& name,
+                       const std::string& variant, const std::string& kernel, uint64_t seed) {
+  if (scenario_path.empty()) return {};
+  std::string command = fmt::format("./plugpull run {}", ShellWord(scenario_path));
+  if (!variant.empty()) {
+    command += fmt::format(" --filter {}", ShellWord("^" + name + "/" + variant + "$"));
+  }
+  // It may have come from the command line; then the scenario does not know it.
+  if (kernel != Guest().kernel()) command += " --kernel " + ShellWord(kernel);
+  return command + fmt::format(" --seed {}", seed);
+}
+
 void Conclude(RunReport& report) {
   const std::set<int> expected(report.expected().begin(), report.expected().end());
   std::set<int> found;
@@ -131,14 +143,11 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   if (manifest.has_incomplete_reason()) {
     report.set_incomplete_reason(manifest.incomplete_reason());
   }
-  if (!manifest.scenario_path().empty()) {
-    std::string command = fmt::format("./plugpull run {}", ShellWord(manifest.scenario_path()));
-    if (!manifest.variant().empty()) {
-      command += fmt::format(" --filter {}",
-                             ShellWord("^" + scenario.name() + "/" + manifest.variant() + "$"));
-    }
-    report.set_command(command + fmt::format(" --seed {}", report.seed()));
-  }
+  const std::string command =
+      options.seed ? fmt::format("./plugpull check {} --seed {}", ShellWord(folder), *options.seed)
+                   : RunCommand(manifest.scenario_path(), scenario.name(), manifest.variant(),
+                                scenario.guest().kernel(), report.seed());
+  if (!command.empty()) report.set_command(command);
   if (const Status status = CheckDisks(*reader, options, report); !status.ok()) {
     SetError(report, status.error());
   }

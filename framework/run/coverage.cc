@@ -24,7 +24,7 @@ class JournalWatcher {
   }
 
   void Watch(const Event& event) {
-    if (event.kind != Event::Kind::kWrite || !super_) return;
+    if (event.kind != Event::Kind::kWrite || journal_.blocks.empty()) return;
     const uint64_t size = journal_.block_bytes;
     for (uint64_t at = 0; at + size <= event.data.size(); at += size) {
       const uint64_t block = (event.offset.value + at) / size;
@@ -45,7 +45,9 @@ class JournalWatcher {
         if (place == 0) WatchSuper(bytes);
         return;
       case ext4::JournalBlockType::kDescriptor:
-        for (const auto& tag : ext4::ParseTags(*super_, bytes)) journaled_.insert(tag.block);
+        if (super_) {
+          for (const auto& tag : ext4::ParseTags(*super_, bytes)) journaled_.insert(tag.block);
+        }
         break;
       case ext4::JournalBlockType::kCommit:
         report_.set_commits(report_.commits() + 1);
@@ -63,7 +65,7 @@ class JournalWatcher {
   void WatchSuper(std::span<const uint8_t> bytes) {
     auto super = ext4::ParseJournalSuper(bytes);
     if (!super.ok()) return;
-    const bool was_in_use = super_->start != 0;
+    const bool was_in_use = super_ && super_->start != 0;
     if (was_in_use && (super->start != super_->start || super->sequence != super_->sequence)) {
       report_.set_tail_moves(report_.tail_moves() + 1);
     }
@@ -73,8 +75,8 @@ class JournalWatcher {
   const ext4::JournalLayout& journal_;
   CoverageReport& report_;
   std::unordered_map<uint64_t, size_t> place_of_;
-  std::unordered_set<uint64_t> journaled_;  // homes of journaled blocks
-  std::optional<ext4::JournalSuper> super_;
+  std::unordered_set<uint64_t> journaled_;   // homes of journaled blocks
+  std::optional<ext4::JournalSuper> super_;  // none before mkfs has made the journal
   size_t last_place_ = 0;
 };
 

@@ -30,6 +30,28 @@ Status CopyBase(const std::string& path, std::span<uint8_t> image) {
   return OkStatus();
 }
 
+// The journal of the file system on the base or, where it is made later (cuts from mkfs on), of the
+// one at the log's end: a journal does not move. Empty when neither has one.
+Result<ext4::JournalLayout> FindJournalOf(const blocklog::History& history,
+                                          std::span<const uint8_t> base,
+                                          const std::vector<os::Extent>& base_extents) {
+  if (auto journal = ext4::FindJournal(base); journal.ok()) return journal;
+  const Bytes size(base.size());
+  PP_ASSIGN_OR_RETURN(const os::Fd fd, os::MakeMemFile("plugpull-end", size));
+  PP_ASSIGN_OR_RETURN(os::Mapping end,
+                      os::Mapping::Map(fd.get(), size, os::Mapping::Mode::kReadWriteShared));
+  for (const os::Extent& extent : base_extents) {
+    const auto part = base.subspan(extent.start.value, extent.end.value - extent.start.value);
+    std::copy(part.begin(), part.end(),
+              end.mutable_bytes().begin() + static_cast<ptrdiff_t>(extent.start.value));
+  }
+  blocklog::History whole = history;
+  whole.base = whole.events.size();
+  crashstate::FoldBase(whole, end.mutable_bytes(), false);
+  auto journal = ext4::FindJournal(end.bytes());
+  return journal.ok() ? *std::move(journal) : ext4::JournalLayout();
+}
+
 }  // namespace
 
 crashstate::DeviceModel ModelOf(const Model& model) {
@@ -63,7 +85,7 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
   PP_RETURN_IF_ERROR(crashstate::ChooseBase(history_, model, base_has_ext4));
   crashstate::FoldBase(history_, base_.mutable_bytes(), model.discard_keeps);
   PP_ASSIGN_OR_RETURN(base_extents_, os::DataExtents(base_fd_.get(), history_.device_size));
-  if (auto journal = ext4::FindJournal(base_.bytes()); journal.ok()) journal_ = *std::move(journal);
+  PP_ASSIGN_OR_RETURN(journal_, FindJournalOf(history_, base_.bytes(), base_extents_));
   PP_ASSIGN_OR_RETURN(space_, crashstate::CrashSpace::Make(history_, base_.bytes(), model, name_));
   return OkStatus();
 }

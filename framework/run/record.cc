@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 
 #include "framework/blocklog/history.h"
 #include "framework/blocklog/log_reader.h"
@@ -18,6 +19,8 @@
 
 namespace plugpull::run {
 namespace {
+
+namespace fs = std::filesystem;
 
 // The log as it lies in its scratch file, read to its last entry.
 struct ReadBack {
@@ -74,7 +77,9 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
     const DiskFiles& files = session.files(disk.name());
     const Bytes size = Mebibytes(disk.size_mib());
     auto read = ReadLogBack(files.log.get(), size + kStripBytes);
-    if (!read.ok()) return WithContext(std::move(read).error(), "log of disk " + disk.name());
+    // Whatever is wrong with it, the guest wrote it.
+    if (!read.ok())
+      return GuestError("log of disk " + disk.name() + ": " + read.error().ToString());
     RecordedDisk& recorded = *manifest.add_disk();
     recorded.set_name(disk.name());
     recorded.set_size_bytes(size.value);
@@ -128,6 +133,34 @@ void Say(const RecordOptions& options, const std::string& what) {
   if (options.progress) options.progress(what);
 }
 
+// Boots, records, and writes the recording. The console is written where it stays when any of that
+// fails.
+Status RecordInto(const scenario::Plan& plan, const std::string& folder, const std::string& console,
+                  const GuestImage& image, const RecordOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto say = [&](const std::string& what) { Say(options, what); };
+  const std::string scratch = fs::path(console).parent_path().string();
+  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, scratch, console, false,
+                                                              options.start_machine, say));
+  PP_RETURN_IF_ERROR(session->RunSteps());
+  const auto wall = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - start);
+  say("writing the recording");
+  PP_ASSIGN_OR_RETURN(recording::Writer writer, recording::Writer::Start(folder));
+  std::error_code error;
+  fs::copy_file(console, writer.PathOf(recording::kConsoleName), error);
+  if (error) return EnvironmentError(fmt::format("cannot copy {}: {}", console, error.message()));
+  return WriteRecording(plan, *session, image, options, static_cast<uint64_t>(wall.count()),
+                        std::move(writer));
+}
+
+// The error, saying where the guest's console is.
+Error NamingConsole(Error error, const std::string& console) {
+  if (os::Exists(console) && error.message.find(console) == std::string::npos) {
+    error.message += fmt::format(" (the guest's console: {})", console);
+  }
+  return error;
+}
+
 }  // namespace
 
 Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdir,
@@ -135,31 +168,18 @@ Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdi
   const std::string folder = workdir.RecordingFolder(options.place);
   const std::string failed = workdir.FailedFolder(options.place);
   PP_RETURN_IF_ERROR(os::RemoveAll(failed));
+  PP_RETURN_IF_ERROR(os::RemoveAll(folder));  // an older one must not be taken for this run's
+  PP_ASSIGN_OR_RETURN(const GuestImage image, ImageFor(plan, options));
   PP_RETURN_IF_ERROR(os::MakeFolders(failed));
-  PP_ASSIGN_OR_RETURN(
-      const GuestImage image,
-      PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path));
-  // The console is written where it stays when the guest fails.
   const std::string console = failed + "/" + recording::kConsoleName;
-  const auto start = std::chrono::steady_clock::now();
-  const auto say = [&](const std::string& what) { Say(options, what); };
-  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, failed, console, false,
-                                                              options.start_machine, say));
-  PP_RETURN_IF_ERROR(session->RunSteps());
-  const auto wall = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - start);
-  say("writing the recording");
-  PP_ASSIGN_OR_RETURN(recording::Writer writer, recording::Writer::Start(folder));
-  PP_RETURN_IF_ERROR(os::Rename(console, writer.PathOf(recording::kConsoleName)));
-  PP_RETURN_IF_ERROR(WriteRecording(plan, *session, image, options,
-                                    static_cast<uint64_t>(wall.count()), std::move(writer)));
+  auto recorded = RecordInto(plan, folder, console, image, options);
+  if (!recorded.ok()) return NamingConsole(std::move(recorded).error(), console);
   PP_RETURN_IF_ERROR(os::RemoveAll(failed));
   return folder;
 }
 
 Status OpenGuestShell(const scenario::Plan& plan, const RecordOptions& options) {
-  PP_ASSIGN_OR_RETURN(
-      const GuestImage image,
-      PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path));
+  PP_ASSIGN_OR_RETURN(const GuestImage image, ImageFor(plan, options));
   PP_ASSIGN_OR_RETURN(const std::string cache, os::CacheFolder());
   const auto say = [&](const std::string& what) { Say(options, what); };
   PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, cache, "", true,
