@@ -2,6 +2,7 @@
 #include "framework/run/workdir.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
 #include "framework/os/file.h"
@@ -10,6 +11,15 @@ namespace plugpull::run {
 namespace {
 
 constexpr Bytes kReportBytesMax(256 << 20);
+
+// Keeps the first error that the text parser finds, which would print all of them.
+class FirstError : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, int column, const std::string& message) override {
+    if (text.empty()) text = fmt::format("line {}, column {}: {}", line + 1, column + 1, message);
+  }
+  std::string text;
+};
 
 }  // namespace
 
@@ -50,8 +60,11 @@ Result<ReportList> Workdir::ReadReports(const std::string& root) {
   }
   PP_ASSIGN_OR_RETURN(const std::string text, os::ReadFile(path, kReportBytesMax));
   ReportList reports;
-  if (!google::protobuf::TextFormat::ParseFromString(text, &reports)) {
-    return UserError(fmt::format("{} is damaged; run again", path));
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  if (!parser.ParseFromString(text, &reports)) {
+    return UserError(fmt::format("{} is damaged ({}); run again", path, error.text));
   }
   return reports;
 }

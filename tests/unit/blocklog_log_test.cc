@@ -11,7 +11,9 @@
 namespace plugpull::blocklog {
 namespace {
 
-std::vector<uint8_t> Pattern(size_t bytes, uint8_t fill) { return std::vector<uint8_t>(bytes, fill); }
+std::vector<uint8_t> Pattern(size_t bytes, uint8_t fill) {
+  return std::vector<uint8_t>(bytes, fill);
+}
 
 // 40 writes of 1 to 4 sectors with flushes, a FUA write, a discard and a mark between them.
 std::vector<uint8_t> SampleLog(uint32_t sector_bytes = 512) {
@@ -90,8 +92,7 @@ TEST(LogReader, EveryFlippedBitInAHeaderIsSurvived) {
       for (int bit = 0; bit < 8; ++bit) {
         auto bytes = whole;
         bytes[entry.header_at.value + byte] ^= static_cast<uint8_t>(1 << bit);
-        const auto log =
-            ReadLog(bytes, {.scan_past_end = false, .device_size = Bytes(110 * 512)});
+        const auto log = ReadLog(bytes, {.scan_past_end = false, .device_size = Bytes(110 * 512)});
         ASSERT_TRUE(log.ok());
         EXPECT_TRUE(log->dropped || log->entries.size() == healthy->entries.size());
         for (const Entry& read : log->entries) {
@@ -159,10 +160,18 @@ TEST(History, TakesMarksFromTheStripAndDropsTheFlushOfADrain) {
   std::string kinds;
   for (const Event& event : history->events) {
     switch (event.kind) {
-      case Event::Kind::kFlush: kinds += 'F'; break;
-      case Event::Kind::kWrite: kinds += event.fua ? 'A' : 'W'; break;
-      case Event::Kind::kDiscard: kinds += 'D'; break;
-      case Event::Kind::kMark: kinds += 'M'; break;
+      case Event::Kind::kFlush:
+        kinds += 'F';
+        break;
+      case Event::Kind::kWrite:
+        kinds += event.fua ? 'A' : 'W';
+        break;
+      case Event::Kind::kDiscard:
+        kinds += 'D';
+        break;
+      case Event::Kind::kMark:
+        kinds += 'M';
+        break;
     }
   }
   EXPECT_EQ(kinds, "WMMWFAMM");

@@ -55,7 +55,8 @@ Result<bool> EndsInMark(const std::string& path, uint64_t entries, Sectors highe
   PP_RETURN_IF_ERROR(ReadDirect(path, Bytes(block_at), block));
   const size_t at = entry_at - block_at;
   return ReadU64(block, at + 16) == blocklog::kFlagMark && ReadU64(block, at + 24) == text.size() &&
-         std::memcmp(block.data() + at + blocklog::kEntryHeaderBytes, text.data(), text.size()) == 0;
+         std::memcmp(block.data() + at + blocklog::kEntryHeaderBytes, text.data(), text.size()) ==
+             0;
 }
 
 }  // namespace
@@ -205,18 +206,18 @@ Status DiskStack::SettleLog(const std::string& what) {
           "of memory); give the disk a larger log_size_mib or the guest more memory_mib",
           disk_, status.logged_entries));
     }
-    PP_ASSIGN_OR_RETURN(const bool ends_in_mark,
-                        EndsInMark(log_disk_.path(), status.logged_entries,
-                                   status.highest_sector, text));
+    PP_ASSIGN_OR_RETURN(const bool ends_in_mark, EndsInMark(log_disk_.path(), status.logged_entries,
+                                                            status.highest_sector, text));
     // The target writes the super block last and waits for it alone, so the writes before it may
     // still be under way.
     PP_ASSIGN_OR_RETURN(const uint64_t in_flight, WritesInFlight(log_disk_.name));
     if (ends_in_mark && in_flight == 0) return OkStatus();
     if (deadline.Passed()) {
-      return EnvironmentError(fmt::format(
-          "after {} ms the mark {} is not at the end of the log of disk {} ({} entries are logged, {} "
-          "writes in flight)",
-          kSettleMax.count(), text, disk_, status.logged_entries, in_flight));
+      return EnvironmentError(
+          fmt::format("after {} ms the mark {} is not at the end of the log of disk {} ({} entries "
+                      "are logged, {} "
+                      "writes in flight)",
+                      kSettleMax.count(), text, disk_, status.logged_entries, in_flight));
     }
     std::this_thread::sleep_for(kSettlePollInterval);
   }

@@ -28,7 +28,8 @@ Result<std::string> FindPort(const std::string& name, const os::Deadline& deadli
     const auto ports = os::ListFolder(class_folder);
     if (ports.ok()) {
       for (const auto& port : *ports) {
-        const auto text = os::ReadFile(fmt::format("{}/{}/name", class_folder, port), kNameBytesMax);
+        const auto text =
+            os::ReadFile(fmt::format("{}/{}/name", class_folder, port), kNameBytesMax);
         if (text.ok() && *text == name + "\n") return "/dev/" + port;
       }
     }
