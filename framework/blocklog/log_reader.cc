@@ -68,6 +68,13 @@ class Scanner {
       if (counted || problem_is_cut_) Drop(problem);
       break;
     }
+    if (!log_.dropped && !options_.scan_past_end && SomethingFollows()) {
+      Drop(
+          fmt::format("the header counts {} entries, and more seems to follow, as it does when "
+                      "the writer was killed; --scan-past-end reads it, if the log's device was "
+                      "zeroed before",
+                      log_.counted_entries));
+    }
   }
 
  private:
@@ -75,6 +82,14 @@ class Scanner {
     const uint64_t at = log_.end.value;
     log_.dropped =
         Dropped{log_.end, Bytes(bytes_.size() > at ? bytes_.size() - at : 0), std::move(reason)};
+  }
+
+  // Whether the place of the next header holds anything but zeroes.
+  bool SomethingFollows() const {
+    const uint64_t at = log_.end.value;
+    if (at > bytes_.size() || bytes_.size() - at < sector_) return false;
+    const auto header = bytes_.subspan(at, kEntryHeaderBytes);
+    return std::any_of(header.begin(), header.end(), [](uint8_t byte) { return byte != 0; });
   }
 
   // Empty when an entry was read, else what is wrong at log_.end.

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/cli/commands.h"
+#include "framework/cli/output_file.h"
 #include "framework/os/file.h"
 #include "framework/scenario/catalog.h"
 #include "framework/scenario/load.h"
@@ -82,6 +83,7 @@ int NewScenario(const std::string& name, const std::string& path) {
   if (os::Exists(file)) {
     return Fail(UserError(fmt::format("{} is there already; choose another with -o", file)));
   }
+  if (const Status free = CheckOutputFile(file); !free.ok()) return Fail(free.error());
   if (const Status written = os::WriteFileAtomic(file, *text); !written.ok()) {
     return Fail(written.error());
   }

@@ -13,6 +13,8 @@ constexpr int kCorrected = 1;
 constexpr int kReboot = 2;
 constexpr int kUncorrected = 4;
 constexpr int kOperational = 8;
+// The bits of a run that came to its end; others say that it was called wrongly or broke off.
+constexpr int kKnown = kCorrected | kReboot | kUncorrected | kOperational;
 
 constexpr size_t kEvidenceBytesMax = 1200;
 
@@ -102,8 +104,7 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
   const std::string evidence =
       fmt::format("e2fsck -y -E journal_only: {}\n{}", output->exit.ToString(), Evidence(*output));
-  if (output->exit.signaled ||
-      (output->exit.code & ~(kCorrected | kReboot | kUncorrected | kOperational)) != 0) {
+  if (output->exit.signaled || (output->exit.code & ~kKnown) != 0) {
     return {Outcome::kUnknown, evidence};
   }
   const auto after = ext4::ParseSuperblock(image.bytes());
@@ -131,7 +132,9 @@ StructureResult Fsck::Check(const WorkImage& image) {
   if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
   const std::string evidence =
       fmt::format("e2fsck -fn: {}\n{}", output->exit.ToString(), Evidence(*output));
-  if (output->exit.signaled) return {Outcome::kUnknown, evidence};
+  if (output->exit.signaled || (output->exit.code & ~kKnown) != 0) {
+    return {Outcome::kUnknown, evidence};
+  }
   if (output->exit.code == 0) return {Outcome::kHolds, {}};
   if ((output->exit.code & kUncorrected) != 0) return {Outcome::kViolated, evidence};
   // Status 8 alone: it could not open the file system. That is the image's fault when the

@@ -149,7 +149,10 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
                                 scenario.guest().kernel(), report.seed());
   if (!command.empty()) report.set_command(command);
   if (const Status status = CheckDisks(*reader, options, report); !status.ok()) {
-    SetError(report, status.error());
+    Error error = status.error();
+    // What an incomplete recording lacks is not the user's mistake.
+    if (manifest.has_incomplete_reason()) error.code = ErrorCode::kGuest;
+    SetError(report, error);
   }
   Conclude(report);
   return report;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "framework/run/coverage.h"
 
+#include <cstring>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "framework/crashstate/crash_space.h"
+#include "framework/image/fingerprint.h"
 
 namespace plugpull::run {
 
@@ -18,7 +21,7 @@ class JournalWatcher {
  public:
   JournalWatcher(std::span<const uint8_t> base, const ext4::JournalLayout& journal,
                  CoverageReport& report)
-      : journal_(journal), report_(report) {
+      : base_(base), journal_(journal), report_(report) {
     for (size_t i = 0; i < journal.blocks.size(); ++i) place_of_[journal.blocks[i]] = i;
     if (const auto super = ext4::ReadJournalSuper(base, journal); super.ok()) super_ = *super;
   }
@@ -28,6 +31,7 @@ class JournalWatcher {
     const uint64_t size = journal_.block_bytes;
     for (uint64_t at = 0; at + size <= event.data.size(); at += size) {
       const uint64_t block = (event.offset.value + at) / size;
+      if (!Changes(block, event.data.subspan(at, size))) continue;
       const auto place = place_of_.find(block);
       if (place != place_of_.end()) {
         WatchJournal(place->second, event.data.subspan(at, size));
@@ -38,6 +42,18 @@ class JournalWatcher {
   }
 
  private:
+  // False for bytes that a log with larger sectors only wrote along with their neighbours.
+  bool Changes(uint64_t block, std::span<const uint8_t> bytes) {
+    const auto now = image::FingerprintOf(bytes);
+    const auto [last, added] = content_.try_emplace(block, now);
+    if (added) {
+      const uint64_t at = block * bytes.size();
+      return at + bytes.size() > base_.size() ||
+             std::memcmp(base_.data() + at, bytes.data(), bytes.size()) != 0;
+    }
+    return std::exchange(last->second, now) != now;
+  }
+
   void WatchJournal(size_t place, std::span<const uint8_t> bytes) {
     const ext4::JournalHeader header = ext4::ParseJournalHeader(bytes);
     switch (header.type) {
@@ -72,8 +88,10 @@ class JournalWatcher {
     super_ = *std::move(super);
   }
 
+  const std::span<const uint8_t> base_;
   const ext4::JournalLayout& journal_;
   CoverageReport& report_;
+  std::unordered_map<uint64_t, image::Fingerprint> content_;  // last written, by block
   std::unordered_map<uint64_t, size_t> place_of_;
   std::unordered_set<uint64_t> journaled_;   // homes of journaled blocks
   std::optional<ext4::JournalSuper> super_;  // none before mkfs has made the journal

@@ -68,7 +68,11 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
                            const crashstate::DeviceModel& model) {
   PP_ASSIGN_OR_RETURN(block_log_, blocklog::ReadLog(log_, read));
   PP_ASSIGN_OR_RETURN(history_, blocklog::MakeHistory(block_log_, options));
-  if (history_.device_size.value == 0 || history_.device_size.value % kSectorBytes != 0) {
+  if (history_.device_size.value == 0) {
+    return UserError("the log has no writes" +
+                     (history_.dropped ? ": " + history_.dropped->reason : std::string()));
+  }
+  if (history_.device_size.value % kSectorBytes != 0) {
     return UserError(
         fmt::format("the log is of a disk of {} bytes, which are no whole sectors of {}",
                     history_.device_size.value, kSectorBytes));

@@ -152,8 +152,6 @@ const std::vector<Damage>& Damages() {
       {"last commit", [](Image&, JournalOfImage& j) { j.Flip(j.commits.back(), 56); }},
       {"commit in the middle",
        [](Image&, JournalOfImage& j) { j.Flip(j.commits[j.commits.size() / 2], 56); }},
-      {"last commit, behind its header",
-       [](Image&, JournalOfImage& j) { j.Flip(j.commits.back(), 700); }},
       {"first data", [](Image&, JournalOfImage& j) { j.Flip(j.data.front(), 100); }},
       {"last data", [](Image&, JournalOfImage& j) { j.Flip(j.data.back(), 100); }},
       {"first revoke", [](Image&, JournalOfImage& j) { j.Flip(j.revokes.front(), 20); }},

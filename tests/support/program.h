@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -63,6 +66,33 @@ inline ProgramEnd RunPlugpull(const TestFolder& folder, const std::vector<std::s
   if (err.ok()) end.err = *err;
   (void)os::RemoveAll(err_file);
   return end;
+}
+
+// A file of /proc, which says that it is empty; nothing when it cannot be read.
+inline std::string ReadProc(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// Every process that has `NAME=value` in its environment, as "PID command line": a program's
+// children have what it was started with.
+inline std::vector<std::string> ProcessesWith(const std::string& variable) {
+  std::vector<std::string> found;
+  const auto names = os::ListFolder("/proc");
+  if (!names.ok()) return {names.error().ToString()};
+  for (const std::string& name : *names) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    // Of a process that has ended, or that is another user's, nothing can be read.
+    const auto environment = ReadProc("/proc/" + name + "/environ");
+    if ((std::string(1, '\0') + environment).find(std::string(1, '\0') + variable + '\0') ==
+        std::string::npos) {
+      continue;
+    }
+    std::string command = ReadProc("/proc/" + name + "/cmdline");
+    std::replace(command.begin(), command.end(), '\0', ' ');
+    found.push_back(name + " " + command);
+  }
+  return found;
 }
 
 inline void WriteText(const std::string& path, const std::string& text) {

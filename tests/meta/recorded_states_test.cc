@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is claimed of crash states, against e2fsck itself: a journal that is said to be replayed is
+// replayed, and states with one replay key recover to one image. On the kept recordings, and on
+// the folders that PLUGPULL_TEST_RECORDINGS names (with ':' between them).
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "framework/base/prng.h"
+#include "framework/crashstate/replay_key.h"
+#include "framework/ext4/superblock.h"
+#include "framework/oracle/fsck.h"
+#include "framework/oracle/work_image.h"
+#include "framework/os/file.h"
+#include "recorded.h"
+
+namespace plugpull::run {
+namespace {
+
+using JournalOutcome = ext4::JournalInspection::Outcome;
+using oracle::Outcome;
+
+std::vector<std::string> Folders() {
+  std::vector<std::string> folders = {GoldenRecording("ordered"),
+                                      GoldenRecording("writeback_nobarrier")};
+  std::string more = os::GetEnv("PLUGPULL_TEST_RECORDINGS", "");
+  while (!more.empty()) {
+    const size_t stop = std::min(more.find(':'), more.size());
+    folders.push_back(more.substr(0, stop));
+    more.erase(0, stop + 1);
+  }
+  return folders;
+}
+
+class RecordedStates : public testing::TestWithParam<std::string> {
+ protected:
+  const ext4::JournalLayout& journal() const { return recorded_.source->journal(); }
+  const image::ImageState& Build(size_t state) {
+    const auto& spec = recorded_.states[state];
+    return builder_.Build(spec.cut, recorded_.LostOf(spec), spec.overlapping_older);
+  }
+  oracle::RecoveryResult LoadAndRecover(size_t state) {
+    EXPECT_TRUE(work_.Load(Build(state)).ok());
+    return fsck_.Recover(work_, journal());
+  }
+
+  Recorded recorded_{GetParam()};
+  crashstate::StateBuilder builder_{recorded_.space()};
+  oracle::Fsck fsck_ = *oracle::Fsck::Find();
+  oracle::WorkImage work_ =
+      *oracle::WorkImage::Make(recorded_.space().table(), recorded_.source->base_extents());
+};
+INSTANTIATE_TEST_SUITE_P(Golden, RecordedStates, testing::ValuesIn(Folders()));
+
+TEST_P(RecordedStates, AJournalThatIsSaidToBeReplayedIs) {
+  Prng prng(1);
+  std::map<JournalOutcome, size_t> outcomes;
+  for (int i = 0; i < 250; ++i) {
+    const size_t state = prng.Below(recorded_.states.size());
+    ASSERT_TRUE(work_.Load(Build(state)).ok());
+    const auto inspection = ext4::InspectJournal(work_.bytes(), journal());
+    const auto before = ext4::ParseSuperblock(work_.bytes());
+    const bool asked = before.ok() && before->needs_recovery();
+    ++outcomes[inspection.outcome];
+    const auto recovery = fsck_.Recover(work_, journal());
+    SCOPED_TRACE(recorded_.IdOf(recorded_.states[state]) + ": " + recovery.evidence);
+    if (inspection.outcome == JournalOutcome::kRefused && asked) {
+      EXPECT_EQ(recovery.outcome, Outcome::kViolated);
+    } else {
+      EXPECT_EQ(recovery.outcome, Outcome::kHolds);
+      const auto after = ext4::ParseSuperblock(work_.bytes());
+      ASSERT_TRUE(after.ok());
+      EXPECT_FALSE(after->needs_recovery());
+      EXPECT_EQ(after->state & ext4::kStateErrors, 0);
+      EXPECT_EQ(ext4::ReadJournalSuper(work_.bytes(), journal())->start, 0U);
+      EXPECT_EQ(ext4::ReadJournalSuper(work_.bytes(), journal())->error, 0);
+    }
+    ASSERT_TRUE(work_.Scan(journal()).ok());
+  }
+  EXPECT_GT(outcomes[JournalOutcome::kReplays], 100U);
+}
+
+TEST_P(RecordedStates, OneReplayKeyIsOneRecoveredImage) {
+  crashstate::ReplayKeyer keyer(recorded_.space(), journal());
+  std::map<image::Fingerprint, std::vector<size_t>> groups;
+  std::set<image::ImageState> distinct;
+  for (size_t i = 0; i < recorded_.states.size(); ++i) {
+    const auto state = Build(i);
+    if (distinct.insert(state).second) groups[keyer.KeyOf(state)].push_back(i);
+  }
+  Prng prng(2);
+  size_t compared = 0;
+  for (const auto& [key, states] : groups) {
+    if (states.size() < 2 || compared >= 150) continue;
+    const size_t other = states[1 + prng.Below(states.size() - 1)];
+    const auto first = LoadAndRecover(states[0]);
+    const auto first_image = work_.Scan(journal());
+    const auto second = LoadAndRecover(other);
+    const auto second_image = work_.Scan(journal());
+    ASSERT_TRUE(first_image.ok() && second_image.ok());
+    EXPECT_EQ(first.outcome, second.outcome);
+    EXPECT_EQ(*first_image, *second_image) << recorded_.IdOf(recorded_.states[states[0]]) << " and "
+                                           << recorded_.IdOf(recorded_.states[other]);
+    ++compared;
+  }
+  EXPECT_GT(compared, 20U);
+}
+
+}  // namespace
+}  // namespace plugpull::run

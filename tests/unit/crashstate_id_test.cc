@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "framework/base/prng.h"
+#include "framework/crashstate/crash_state_id.h"
+
+namespace plugpull::crashstate {
+namespace {
+
+using ::testing::HasSubstr;
+using Kind = Selection::Kind;
+
+CrashStateId RandomId(Prng& prng) {
+  CrashStateId id;
+  id.disk = prng.Chance(500) ? "vol" : "data-2";
+  id.model.lying = prng.Chance(500);
+  id.model.window = prng.Chance(500) ? 0 : prng.Next();
+  id.model.discard_keeps = prng.Chance(500);
+  id.model.from_mkfs = prng.Chance(500);
+  id.cut = prng.Chance(100) ? ~0ULL : prng.Below(100000);
+  id.overlapping_older = prng.Chance(300);
+  id.selection.kind = static_cast<Kind>(prng.Below(4));
+  if (id.selection.kind == Kind::kSample) {
+    id.selection.seed = prng.Next();
+    id.selection.lose_permille = static_cast<uint32_t>(prng.Below(1001));
+    id.selection.last = prng.Chance(500) ? 0 : 1 + prng.Below(1000);
+  } else if (id.selection.kind != Kind::kAllArrived) {
+    uint64_t entry = prng.Below(3);
+    const uint64_t count = prng.Between(id.selection.kind == Kind::kLose ? 1 : 0, 40);
+    for (uint64_t i = 0; i < count; ++i) {
+      id.selection.entries.push_back(entry);
+      entry += 1 + prng.Below(1000);
+    }
+  }
+  return id;
+}
+
+TEST(CrashStateId, PrintsAsDocumented) {
+  const auto text = [](const char* id) {
+    const auto parsed = CrashStateId::Parse(id);
+    EXPECT_TRUE(parsed.ok()) << id;
+    return parsed.ok() ? parsed->ToString() : "";
+  };
+  for (const char* id :
+       {"vol:cache@1042", "vol:cache@1042-lose.1031.1040", "vol:lying@2210-keep.1500",
+        "vol:cache@2210-sample.1f3a.500", "vol:cache.w64@2210-sample.7.100.64", "vol:lying@5-keep",
+        "vol:cache.w3.keep.mkfs@0-lose.0-older", "a-b:cache@1-older"}) {
+    EXPECT_EQ(text(id), id);
+  }
+}
+
+TEST(CrashStateId, EveryIdIsReadBackAsItWas) {
+  Prng prng(1);
+  for (int i = 0; i < 5000; ++i) {
+    const CrashStateId id = RandomId(prng);
+    const auto parsed = CrashStateId::Parse(id.ToString());
+    ASSERT_TRUE(parsed.ok()) << id.ToString() << ": " << parsed.error().ToString();
+    EXPECT_EQ(*parsed, id) << id.ToString();
+  }
+}
+
+TEST(CrashStateId, WhatIsNoIdIsRefusedWithTheReason) {
+  const char* const kBad[] = {"",
+                              "@",
+                              ":",
+                              "vol",
+                              "vol:cache",
+                              "vol@1",
+                              ":cache@1",
+                              "vol:cache@",
+                              "vol:cache@x",
+                              "vol:cache@-1",
+                              "vol:cache@+1",
+                              "vol:cache@ 1",
+                              "vol:cache@1 ",
+                              "vol:cache@18446744073709551616",
+                              "vol:@1",
+                              "vol:disk@1",
+                              "vol:cache.@1",
+                              "vol:cache.w@1",
+                              "vol:cache.w0@1",
+                              "vol:cache.wx@1",
+                              "vol:cache.w-1@1",
+                              "vol:cache.Keep@1",
+                              "vol:cache@1-",
+                              "vol:cache@1-lose",
+                              "vol:cache@1-lose.",
+                              "vol:cache@1-lose.x",
+                              "vol:cache@1-lose.2.2",
+                              "vol:cache@1-lose.3.2",
+                              "vol:cache@1-lose.1.",
+                              "vol:cache@1-keep.",
+                              "vol:cache@1-sample",
+                              "vol:cache@1-sample.1",
+                              "vol:cache@1-sample.g.1",
+                              "vol:cache@1-sample.1.1001",
+                              "vol:cache@1-sample.1.1.0",
+                              "vol:cache@1-sample.1.1.1.1",
+                              "vol:cache@1-older-older",
+                              "vol:cache@1-older-lose.1",
+                              "vol:cache@1-lose.1-lose.2",
+                              "vol:cache@1@2",
+                              "vol:cache@1-LOSE.1"};
+  for (const char* text : kBad) {
+    const auto parsed = CrashStateId::Parse(text);
+    ASSERT_FALSE(parsed.ok()) << text;
+    EXPECT_EQ(parsed.error().code, ErrorCode::kUser) << text;
+    EXPECT_THAT(parsed.error().ToString(), HasSubstr("vol:cache@1042")) << "no example: " << text;
+  }
+  const auto parsed = CrashStateId::Parse("vol:cache@12-lose.x");
+  EXPECT_THAT(parsed.error().ToString(), HasSubstr("'lose.x'"));
+}
+
+TEST(CrashStateId, TheLengthIsBounded) {
+  std::string text = "vol:cache@1-lose.0";
+  for (uint64_t i = 1; text.size() <= 65536; ++i) text += "." + std::to_string(i);
+  const auto parsed = CrashStateId::Parse(text);
+  ASSERT_FALSE(parsed.ok());
+  EXPECT_THAT(parsed.error().ToString(), HasSubstr("65536"));
+}
+
+TEST(CrashStateId, DamagedIdsNeverCrashAndAreStable) {
+  Prng prng(2);
+  int accepted = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::string text = RandomId(prng).ToString();
+    const size_t changes = 1 + prng.Below(3);
+    for (size_t c = 0; c < changes && !text.empty(); ++c) {
+      const size_t at = prng.Below(text.size());
+      if (prng.Chance(300)) {
+        text.erase(at, 1 + prng.Below(4));
+      } else if (prng.Chance(500)) {
+        text[at] = static_cast<char>(prng.Below(256));
+      } else {
+        text.insert(at, 1, "0123456789.-@:wxlk"[prng.Below(18)]);
+      }
+    }
+    const auto parsed = CrashStateId::Parse(text);
+    if (!parsed.ok()) continue;
+    ++accepted;
+    const auto again = CrashStateId::Parse(parsed->ToString());
+    ASSERT_TRUE(again.ok()) << text;
+    EXPECT_EQ(*again, *parsed) << text;
+  }
+  EXPECT_GT(accepted, 0);
+}
+
+TEST(DeviceModel, SaysInWordsWhatItIs) {
+  DeviceModel model;
+  EXPECT_EQ(model.ToWords(), "volatile cache");
+  model = {.lying = true, .window = 64, .discard_keeps = true, .from_mkfs = true};
+  EXPECT_THAT(model.ToWords(), HasSubstr("lying"));
+  EXPECT_THAT(model.ToWords(), HasSubstr("64"));
+  EXPECT_THAT(model.ToWords(), HasSubstr("keep"));
+  EXPECT_THAT(model.ToWords(), HasSubstr("mkfs"));
+}
+
+}  // namespace
+}  // namespace plugpull::crashstate

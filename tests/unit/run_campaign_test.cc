@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// From plans to reports with machines that are not there: what a guest does wrong is a guest error
+// of its run, leaves no recording, and keeps the console. One that does everything right, and
+// leaves the log of a real guest, goes the whole way.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "framework/blocklog/log_reader.h"
+#include "framework/recording/recording.h"
+#include "framework/report/summary.h"
+#include "framework/run/campaign.h"
+#include "framework/run/guest_session.h"
+#include "framework/scenario/load.h"
+#include "tests/support/program.h"
+#include "vm/fake/fake_machine.h"
+
+namespace plugpull::run {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using vm::FakeReply;
+using vm::FakeScript;
+using Fate = FakeReply::Fate;
+
+const std::string kRecordings = std::string(PLUGPULL_SOURCE_DIR) + "/tests/golden/recordings/";
+constexpr char kConsole[] = "[    0.000000] Linux version 6.1.0-fake\n";
+
+class RunCampaignTest : public ::testing::Test {
+ protected:
+  RunCampaignTest() : folder_("run-campaign") {}
+
+  void SetUp() override {
+    auto loaded = scenario::LoadScenario(kRecordings + "small.textproto");
+    ASSERT_TRUE(loaded.ok()) << loaded.error().ToString();
+    Scenario small = loaded->scenario;
+    small.mutable_guest()->set_boot_timeout_ms(1000);
+    for (Step& step : *small.mutable_step()) step.set_timeout_ms(1000);
+    auto plans = scenario::ExpandPlans(small);
+    ASSERT_TRUE(plans.ok()) << plans.error().ToString();
+    plans_ = *std::move(plans);
+    auto workdir = Workdir::Open(folder_ / "out");
+    ASSERT_TRUE(workdir.ok());
+    workdir_ = std::make_unique<Workdir>(*std::move(workdir));
+    auto reader = recording::Reader::Open(kRecordings + "ordered");
+    ASSERT_TRUE(reader.ok()) << reader.error().ToString();
+    auto log = reader->ReadLog(*reader->FindDisk("vol"));
+    auto traces = reader->ReadTraces("vol");
+    ASSERT_TRUE(log.ok() && traces.ok());
+    log_ = *std::move(log);
+    trace_ = traces->at(0);
+  }
+
+  // As a guest that did what the golden recording says, until `on_request` says otherwise.
+  FakeScript Script(
+      const std::function<std::optional<FakeReply>(const GuestRequest&)>& on_request) {
+    FakeScript script;
+    script.on_request = [this, on_request](const GuestRequest& request) {
+      if (on_request) {
+        if (auto reply = on_request(request)) return *std::move(reply);
+      }
+      FakeReply reply;
+      if (request.has_run_workload()) {
+        *reply.progress.emplace_back().mutable_result() = trace_.result();
+      } else if (request.has_query_disk()) {
+        reply.answer.mutable_disk_status()->set_has_log(true);
+        reply.answer.mutable_disk_status()->set_logged_entries(440);
+      }
+      return reply;
+    };
+    return script;
+  }
+
+  // Fake machines that leave a console, and on the disks what the golden recording's guest left.
+  vm::MachineFactory Machines(const FakeScript& script) {
+    return [this, script](const vm::MachineOptions& options) {
+      WriteText(options.console_log, kConsole);
+      EXPECT_EQ(options.disks.size(), 2u);
+      if (write_disks_) {
+        EXPECT_TRUE(os::PwriteAll(options.disks[1].fd, log_, Bytes(0)).ok());
+        WriteFinalImage(options.disks[0].fd);
+      }
+      return vm::FakeMachineFactory(script)(options);
+    };
+  }
+  void WriteFinalImage(int fd) {
+    const auto log = blocklog::ReadLog(log_, {true, std::nullopt});
+    ASSERT_TRUE(log.ok());
+    for (const auto& entry : log->entries) {
+      if (!entry.data.empty()) {
+        EXPECT_TRUE(os::PwriteAll(fd, entry.data, entry.offset).ok());
+      }
+    }
+  }
+
+  CampaignOptions Options(const FakeScript& script) {
+    CampaignOptions options;
+    options.jobs = 2;
+    options.image = GuestImage{"/nonexistent/kernel", "/nonexistent/initramfs", "tcg", "a test"};
+    options.start_machine = Machines(script);
+    return options;
+  }
+  RunReport RunOne(const FakeScript& script) {
+    const ReportList reports =
+        RunCampaign({{plans_[0], "small.textproto", "small/ordered"}}, *workdir_, Options(script));
+    EXPECT_EQ(reports.run_size(), 1);
+    status_ = report::ExitStatus(reports);
+    return reports.run(0);
+  }
+
+  void ExpectGuestError(const FakeScript& script, const ::testing::Matcher<std::string>& says) {
+    const RunReport report = RunOne(script);
+    EXPECT_EQ(report.error_kind(), "guest") << report.error();
+    EXPECT_THAT(report.error(), says);
+    EXPECT_THAT(report.command(), HasSubstr("./plugpull run small.textproto --filter"));
+    EXPECT_FALSE(report.as_expected());
+    EXPECT_EQ(status_, 3);
+    EXPECT_FALSE(fs::exists(workdir_->RecordingFolder("small/ordered")));
+    EXPECT_FALSE(fs::exists(workdir_->RecordingFolder("small/ordered") + ".partial"));
+    const auto console =
+        os::ReadFile(workdir_->FailedFolder("small/ordered") + "/console.log", Mebibytes(1));
+    ASSERT_TRUE(console.ok()) << console.error().ToString();
+    EXPECT_EQ(*console, kConsole);
+    EXPECT_THAT(report.error(),
+                HasSubstr(workdir_->FailedFolder("small/ordered") + "/console.log"));
+  }
+  // `fate` at the first request of the kind that `is` picks out.
+  void ExpectGuestErrorAt(const std::function<bool(const GuestRequest&)>& is, Fate fate,
+                          const ::testing::Matcher<std::string>& says) {
+    ExpectGuestError(Script([&](const GuestRequest& request) -> std::optional<FakeReply> {
+                       if (!is(request)) return std::nullopt;
+                       FakeReply reply;
+                       reply.fate = fate;
+                       return reply;
+                     }),
+                     says);
+  }
+
+  TestFolder folder_;
+  std::vector<scenario::Plan> plans_;
+  std::unique_ptr<Workdir> workdir_;
+  std::vector<uint8_t> log_;
+  WorkloadTrace trace_;
+  bool write_disks_ = true;
+  int status_ = -1;
+};
+
+TEST_F(RunCampaignTest, AGuestThatDoesEverythingRightGivesAVerdict) {
+  const RunReport report = RunOne(Script({}));
+  EXPECT_FALSE(report.has_error()) << report.error();
+  EXPECT_FALSE(report.has_incomplete_reason()) << report.incomplete_reason();
+  EXPECT_TRUE(report.as_expected());
+  EXPECT_EQ(status_, 0);
+  EXPECT_EQ(report.kernel_release(), "6.1.0-fake");
+  ASSERT_EQ(report.disk_size(), 1);
+  EXPECT_EQ(report.disk(0).states().violated(), 0u);
+  EXPECT_GT(report.disk(0).states().distinct(), 50u);
+  EXPECT_TRUE(fs::exists(workdir_->RecordingFolder("small/ordered") + "/recording.textproto"));
+  EXPECT_FALSE(fs::exists(workdir_->FailedFolder("small/ordered")));
+}
+
+TEST_F(RunCampaignTest, GuestsThatDoNotComeUp) {
+  for (const auto& [fate, says] :
+       {std::pair{Fate::kHang, "said nothing for"}, std::pair{Fate::kPanic, "panicked"},
+        std::pair{Fate::kEnd, "switched itself off too early"}}) {
+    FakeScript script = Script({});
+    script.at_boot = fate;
+    ExpectGuestError(script, HasSubstr(says));
+  }
+}
+
+TEST_F(RunCampaignTest, GuestsThatFailInTheMiddle) {
+  const auto mount = [](const GuestRequest& request) { return request.has_mount(); };
+  const auto unmount = [](const GuestRequest& request) { return request.has_unmount(); };
+  const auto workload = [](const GuestRequest& request) { return request.has_run_workload(); };
+  const auto set_up = [](const GuestRequest& request) { return request.has_set_up_disk(); };
+  const auto power_off = [](const GuestRequest& request) { return request.has_power_off(); };
+  ExpectGuestErrorAt(mount, Fate::kHang,
+                     AllOf(HasSubstr("step 2, mount of vol at /data"), HasSubstr("said nothing")));
+  ExpectGuestErrorAt(workload, Fate::kPanic,
+                     AllOf(HasSubstr("step 3, workload at /data"), HasSubstr("panicked")));
+  ExpectGuestErrorAt(unmount, Fate::kEnd, AllOf(HasSubstr("step 4"), HasSubstr("too early")));
+  ExpectGuestErrorAt(set_up, Fate::kPanic, AllOf(HasSubstr("disk vol"), HasSubstr("panicked")));
+  ExpectGuestErrorAt(power_off, Fate::kPanic, HasSubstr("panicked"));
+}
+
+TEST_F(RunCampaignTest, StepsThatTheGuestRefuses) {
+  ExpectGuestError(Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+                     if (!request.has_mount()) return std::nullopt;
+                     FakeReply reply;
+                     reply.answer.mutable_error()->set_message("bad superblock");
+                     reply.answer.mutable_error()->set_error_number(EINVAL);
+                     return reply;
+                   }),
+                   AllOf(HasSubstr("step 2"), HasSubstr("EINVAL"), HasSubstr("bad superblock")));
+  ExpectGuestError(
+      Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+        if (!request.has_run_program()) return std::nullopt;
+        FakeReply reply;
+        reply.answer.set_exit_status(1);
+        reply.answer.set_output("mke2fs: no room");
+        return reply;
+      }),
+      AllOf(HasSubstr("step 1, mkfs of vol"), HasSubstr("status 1"), HasSubstr("no room")));
+  ExpectGuestError(Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+                     if (!request.has_set_up_disk()) return std::nullopt;
+                     FakeReply reply;
+                     reply.answer.mutable_error()->set_message("no such module");
+                     reply.answer.mutable_error()->set_infrastructure(true);
+                     return reply;
+                   }),
+                   AllOf(HasSubstr("disk vol"), HasSubstr("no such module")));
+}
+
+TEST_F(RunCampaignTest, ALogThatTheGuestNeverWroteIsTheGuestsFault) {
+  write_disks_ = false;
+  ExpectGuestError(Script({}),
+                   AllOf(HasSubstr("log of disk vol"), HasSubstr("no dm-log-writes log")));
+}
+
+TEST_F(RunCampaignTest, LoggingThatStoppedMakesTheRecordingIncomplete) {
+  const RunReport report =
+      RunOne(Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+        if (!request.has_query_disk()) return std::nullopt;
+        FakeReply reply;
+        reply.answer.mutable_disk_status()->set_has_log(true);
+        reply.answer.mutable_disk_status()->set_logged_entries(440);
+        reply.answer.mutable_disk_status()->set_logging_disabled(true);
+        return reply;
+      }));
+  EXPECT_THAT(report.incomplete_reason(),
+              AllOf(HasSubstr("stopped after 440 entries"), HasSubstr("log_size_mib")));
+  EXPECT_FALSE(report.as_expected());
+  EXPECT_EQ(status_, 3);
+}
+
+TEST_F(RunCampaignTest, WritesThatAreNotInTheLogMakeTheRecordingIncomplete) {
+  std::fill(log_.end() - 4096, log_.end(), 0);
+  log_.resize(log_.size() / 2);
+  const RunReport report = RunOne(Script({}));
+  EXPECT_THAT(report.incomplete_reason(), HasSubstr("its log cannot be read to its end"));
+  EXPECT_FALSE(report.as_expected());
+  EXPECT_EQ(status_, 3);
+}
+
+TEST_F(RunCampaignTest, AFailedRunDoesNotLeaveTheRecordingOfAnOlderOne) {
+  RunOne(Script({}));
+  ASSERT_EQ(status_, 0);
+  FakeScript script = Script({});
+  script.at_boot = Fate::kPanic;
+  ExpectGuestError(script, HasSubstr("panicked"));
+}
+
+TEST_F(RunCampaignTest, ReportsKeepTheOrderOfThePlansAndOneFailureStopsNoOther) {
+  std::atomic<int> machines = 0;
+  CampaignOptions options = Options(Script({}));
+  options.start_machine = [&, good = Machines(Script({}))](const vm::MachineOptions& machine) {
+    if (machine.console_log.find("/b/") == std::string::npos) return good(machine);
+    ++machines;
+    return Result<std::unique_ptr<vm::Machine>>(EnvironmentError("no memory"));
+  };
+  const ReportList reports = RunCampaign(
+      {{plans_[0], "s", "a"}, {plans_[1], "s", "b"}, {plans_[0], "s", "c"}}, *workdir_, options);
+  ASSERT_EQ(reports.run_size(), 3);
+  EXPECT_EQ(machines, 1);
+  EXPECT_EQ(reports.run(0).variant(), "ordered");
+  EXPECT_EQ(reports.run(1).variant(), "writeback_nobarrier");
+  EXPECT_TRUE(reports.run(0).as_expected());
+  EXPECT_TRUE(reports.run(2).as_expected());
+  EXPECT_EQ(reports.run(1).error_kind(), "environment");
+  EXPECT_EQ(report::ExitStatus(reports), 3);
+}
+
+}  // namespace
+}  // namespace plugpull::run
