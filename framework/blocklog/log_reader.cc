@@ -65,23 +65,23 @@ class Scanner {
       const std::string problem = ReadOne();
       if (problem.empty()) continue;
       // Behind the counted entries the first thing that is no entry is where the log ends.
-      if (counted || problem_is_cut_) Drop(problem);
+      if (counted || problem_is_cut_) Drop(problem, counted);
       break;
     }
     if (!log_.dropped && !options_.scan_past_end && SomethingFollows()) {
-      Drop(
-          fmt::format("the header counts {} entries, and more seems to follow, as it does when "
-                      "the writer was killed; --scan-past-end reads it, if the log's device was "
-                      "zeroed before",
-                      log_.counted_entries));
+      Drop(fmt::format("the header counts {} entries, and more seems to follow, as it does when "
+                       "the writer was killed; --scan-past-end reads it, if the log's device was "
+                       "zeroed before",
+                       log_.counted_entries),
+           false);
     }
   }
 
  private:
-  void Drop(std::string reason) {
+  void Drop(std::string reason, bool counted) {
     const uint64_t at = log_.end.value;
-    log_.dropped =
-        Dropped{log_.end, Bytes(bytes_.size() > at ? bytes_.size() - at : 0), std::move(reason)};
+    log_.dropped = Dropped{log_.end, Bytes(bytes_.size() > at ? bytes_.size() - at : 0),
+                           std::move(reason), counted};
   }
 
   // Whether the place of the next header holds anything but zeroes.

@@ -33,6 +33,7 @@ struct Dropped {
   Bytes at;     // in the log
   Bytes bytes;  // up to the end of the log
   std::string reason;
+  bool counted = true;  // the super block counts what was dropped: it was there once
 };
 
 struct BlockLog {

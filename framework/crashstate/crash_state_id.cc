@@ -27,9 +27,16 @@ bool ParseNumber(std::string_view text, uint64_t& value, int base = 10) {
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
 }
 
+// Safe on a terminal, and short.
+std::string Shown(std::string_view text, size_t size_max) {
+  std::string shown(text.substr(0, size_max));
+  for (char& c : shown) c = c >= ' ' && c <= '~' ? c : '?';
+  return shown;
+}
+
 Error Bad(std::string_view text, std::string_view part, std::string_view what) {
   return UserError(fmt::format("'{}' is no crash state id: '{}' {}; an id looks like {}",
-                               text.substr(0, 120), part.substr(0, 60), what, kExample));
+                               Shown(text, 120), Shown(part, 60), what, kExample));
 }
 
 bool ParseModel(std::string_view text, DeviceModel& model) {

@@ -78,6 +78,7 @@ Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments) cons
   // time is far ahead, since e2fsck complains of mounts in its future.
   options.environment = {"LC_ALL=C", "E2FSCK_CONFIG=/dev/null", "E2FSCK_TIME=4000000000"};
   options.pass_fds = {{fd, 3}};
+  options.own_process_group = true;  // what it started ends with it
   return os::RunProgram(std::move(options), timeout_, Bytes(64 << 10));
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 namespace plugpull::run {
@@ -51,8 +52,14 @@ std::vector<Result<std::string>> RecordCampaign(const std::vector<PlannedRun>& r
     }
   };
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < std::min<size_t>(options.jobs, runs.size()); ++i)
-    threads.emplace_back(work);
+  try {
+    for (size_t i = 1; i < std::min<size_t>(options.jobs, runs.size()); ++i) {
+      threads.emplace_back(work);
+    }
+  } catch (const std::system_error&) {
+    // The machine gives no more threads: those that there are do the work.
+  }
+  work();
   for (std::thread& thread : threads) thread.join();
   std::vector<Result<std::string>> done;
   for (auto& result : results) done.push_back(*std::move(result));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 
 #include "framework/run/disk_check.h"
@@ -49,6 +50,24 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
   return disk;
 }
 
+// Whether a files workload ran on a disk, by the steps.
+bool HasWorkload(const Scenario& scenario, const std::string& disk) {
+  std::map<std::string, std::string> disk_at;
+  for (const Step& step : scenario.step()) {
+    if (step.has_mount()) disk_at[step.mount().at()] = step.mount().disk();
+    if (step.has_workload() && disk_at[step.workload().at()] == disk) return true;
+  }
+  return false;
+}
+
+// A log that was not read to its counted end cannot hold: it says less than it was asked.
+void NoteDropped(const DiskSource& source, RunReport& report) {
+  const auto& dropped = source.history().dropped;
+  if (!dropped || !dropped->counted || report.has_incomplete_reason()) return;
+  report.set_incomplete_reason(fmt::format("{} bytes of the log of disk {} were not read: {}",
+                                           dropped->bytes.value, source.name(), dropped->reason));
+}
+
 Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
   if (scenario.check().empty())
@@ -65,6 +84,12 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
           "{} files workloads ran on disk {}; the content oracle follows one: split the scenario",
           traces.size(), check.disk()));
     }
+    if (traces.empty() && HasWorkload(scenario, check.disk())) {
+      return UserError(fmt::format(
+          "the trace of the workload on disk {} is missing from the recording; record again",
+          check.disk()));
+    }
+    NoteDropped(*source, report);
     PP_ASSIGN_OR_RETURN(
         *report.add_disk(),
         CheckDisk(*source, check, traces.empty() ? nullptr : &traces[0], fsck,
@@ -168,6 +193,7 @@ RunReport CheckLogFile(const std::string& log, const std::string& base, bool sca
     PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
     PP_ASSIGN_OR_RETURN(const auto source, DiskSource::FromLogFile(
                                                {log, base, scan_past_end, ModelOf(check.model())}));
+    NoteDropped(*source, report);
     std::string prefix = "--log " + ShellWord(log);
     if (!base.empty()) prefix += " --base " + ShellWord(base);
     if (scan_past_end) prefix += " --scan-past-end";

@@ -141,6 +141,48 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
   }
 }
 
+bool IsSync(const Operation& operation) {
+  switch (operation.kind()) {
+    case Operation::FSYNC:
+    case Operation::FDATASYNC:
+    case Operation::SYNC:
+      return true;
+    default:
+      return operation.o_sync();
+  }
+}
+
+// The marks of the log and the results of the trace must be of one run: every acknowledgement of a
+// sync that the trace knows to have succeeded, and at least one where there were any. Else content
+// would be held against nothing, or against another run's promises.
+Status CheckAcknowledgements(const blocklog::History& history, const WorkloadTrace& trace) {
+  std::set<std::string> succeeded;
+  for (const OperationResult& result : trace.result()) {
+    if (result.error() == 0 && result.index() < static_cast<uint64_t>(trace.operation_size()) &&
+        IsSync(trace.operation(static_cast<int>(result.index())))) {
+      succeeded.insert(fmt::format("{}.{}", trace.workload(), result.index()));
+    }
+  }
+  size_t acknowledged = 0;
+  for (const auto& event : history.events) {
+    if (event.mark.kind != "ack") continue;
+    if (!succeeded.contains(event.mark.text)) {
+      return UserError(fmt::format(
+          "log entry {} acknowledges operation {}, which the workload's trace does not know as a "
+          "sync that succeeded; log and trace are not of one run: record again",
+          event.entry, event.mark.text.substr(0, 40)));
+    }
+    ++acknowledged;
+  }
+  if (acknowledged == 0 && !succeeded.empty()) {
+    return UserError(fmt::format(
+        "{} syncs succeeded, but the log has no mark of one; log and trace are not of one run: "
+        "record again",
+        succeeded.size()));
+  }
+  return OkStatus();
+}
+
 void AddJudge(DiskReport& report, const std::string& name, uint64_t runs) {
   JudgeCount& judge = *report.add_judge();
   judge.set_judge(name);
@@ -166,6 +208,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
       std::find(check.oracle().begin(), check.oracle().end(), CONTENT) != check.oracle().end();
   std::optional<workload::ObligationIndex> obligations;
   if (content_asked && trace != nullptr) {
+    PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
     PP_ASSIGN_OR_RETURN(obligations, workload::ObligationIndex::Make(*trace));
   }
   judge_options.content = obligations.has_value();

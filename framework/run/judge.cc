@@ -9,6 +9,7 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "framework/crashstate/replay_key.h"
@@ -107,7 +108,11 @@ struct Judge::Impl {
   void Parallel(size_t count, size_t chunk, const std::function<void()>& each_thread) const {
     std::vector<std::thread> threads;
     const size_t wanted = std::min<size_t>(options.jobs, (count + chunk - 1) / chunk);
-    for (size_t i = 1; i < wanted; ++i) threads.emplace_back(each_thread);
+    try {
+      for (size_t i = 1; i < wanted; ++i) threads.emplace_back(each_thread);
+    } catch (const std::system_error&) {
+      // The machine gives no more threads: those that there are do the work.
+    }
     each_thread();
     for (std::thread& thread : threads) thread.join();
   }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "framework/crashstate/enumerate.h"
 #include "framework/oracle/fsck.h"
@@ -41,6 +42,25 @@ Status RecoverInto(const DiskSource& source, const std::vector<size_t>& lost, si
   return OkStatus();
 }
 
+// The image must not take the place of what it is made from.
+Status CheckSparesEvidence(const StateImageRequest& request) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path folder = fs::absolute(request.image, ignored).parent_path();
+  const bool in_recording =
+      !request.recording.empty() && fs::equivalent(folder, request.recording, ignored);
+  for (const std::string& source : {request.log, request.base}) {
+    if (source.empty() || !fs::equivalent(request.image, source, ignored)) continue;
+    return UserError(
+        fmt::format("{} is what the state is made from; write to another file", source));
+  }
+  if (in_recording) {
+    return UserError(
+        fmt::format("{} lies in the recording itself; write to another folder", request.image));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Status ForEachState(
@@ -63,6 +83,7 @@ Status ForEachState(
 }
 
 Result<std::string> WriteStateImage(const StateImageRequest& request) {
+  PP_RETURN_IF_ERROR(CheckSparesEvidence(request));
   PP_ASSIGN_OR_RETURN(const auto id, crashstate::CrashStateId::Parse(request.id));
   std::unique_ptr<DiskSource> source;
   if (!request.recording.empty()) {

@@ -71,11 +71,13 @@ TEST(BlindOracle, OneThatSeesGhostsIsASurprise) {
   EXPECT_FALSE(report.as_expected());
 }
 
-// The classic mistake: with -f it repairs everything, and a check after it always passes.
+// The classic mistake: with -f it repairs everything, and a check after it passes. What it does not
+// get to recover (a journal that nobody asks to replay) is still seen.
 TEST(BlindOracle, OneThatRepairsBeforeItIsAskedHidesWhatIsThere) {
+  const uint64_t real = CountOf(Checked("writeback_nobarrier", 150), METADATA_INCONSISTENT);
   const FakeE2fsck fake(
       "case \"$ARGUMENTS\" in -y*) exec $REAL -f $ARGUMENTS;; esac; exec $REAL $ARGUMENTS");
-  EXPECT_THAT(Checked("writeback_nobarrier", 150).missed(), Contains(METADATA_INCONSISTENT));
+  EXPECT_LT(CountOf(Checked("writeback_nobarrier", 150), METADATA_INCONSISTENT), real / 2);
 }
 
 class BrokenOracle : public testing::TestWithParam<const char*> {};

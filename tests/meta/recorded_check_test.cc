@@ -5,10 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <set>
-#include <thread>
 
-#include "framework/base/prng.h"
+#include "framework/ext4/superblock.h"
 #include "framework/image/fingerprint.h"
 #include "framework/oracle/fsck.h"
 #include "framework/os/file.h"
@@ -153,7 +151,7 @@ struct ProgramRun {
   std::string out;
 };
 
-ProgramRun Run(const std::string& name, std::vector<std::string> arguments) {
+ProgramRun RunTool(const std::string& name, std::vector<std::string> arguments) {
   const auto program = os::FindProgram(name, "e2fsprogs");
   EXPECT_TRUE(program.ok());
   os::SubprocessOptions options;
@@ -171,11 +169,11 @@ struct Judged {
     if (!recorded.ok()) return;
     traces = *recorded.reader->ReadTraces("vol");
     obligations = *workload::ObligationIndex::Make(traces.at(0));
-    auto fsck = *oracle::Fsck::Find();
+    fsck = std::make_unique<oracle::Fsck>(*oracle::Fsck::Find());
     JudgeOptions options;
     options.jobs = 2;
     judge = std::make_unique<Judge>(recorded.space(), recorded.source->journal(),
-                                    recorded.source->base_extents(), &*obligations, fsck, options);
+                                    recorded.source->base_extents(), &*obligations, *fsck, options);
     verdicts = *judge->Run(recorded.states);
   }
   // Writes the image of a state and recovers it with the classic command.
@@ -186,7 +184,7 @@ struct Judged {
     request.image = path;
     const auto said = WriteStateImage(request);
     ASSERT_TRUE(said.ok()) << said.error().ToString();
-    if (recover) Run("e2fsck", {"-y", "-E", "journal_only", path});
+    if (recover) RunTool("e2fsck", {"-y", "-E", "journal_only", path});
   }
   // Up to `count` states of which `wanted` is true, spread over all of them.
   std::vector<size_t> Sample(size_t count,
@@ -205,6 +203,7 @@ struct Judged {
   Recorded recorded;
   std::vector<WorkloadTrace> traces;
   std::optional<workload::ObligationIndex> obligations;
+  std::unique_ptr<oracle::Fsck> fsck;
   std::unique_ptr<Judge> judge;
   std::vector<StateVerdict> verdicts;
 };
@@ -214,26 +213,36 @@ const Judged& Nobarrier() {
   return judged;
 }
 
+// The classic recovery also replays a journal that no kernel would: one that the superblock does
+// not ask for. Such states are left out of comparisons with it.
+bool AsksForRecovery(const std::string& image) {
+  const auto bytes = os::ReadFile(image, Bytes(64 << 20));
+  EXPECT_TRUE(bytes.ok());
+  const auto super =
+      ext4::ParseSuperblock({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()});
+  return super.ok() && super->needs_recovery();
+}
+
 TEST(ClassicCommands, CondemnWhatIsSaidToBeInconsistentAndPassTheRest) {
   const Judged& judged = Nobarrier();
   const TestFolder folder("classic");
   const std::string image = folder / "state.img";
-  const auto condemned = judged.Sample(
-      40, [](const StateVerdict& verdict) { return verdict.structure == Outcome::kViolated; });
-  ASSERT_EQ(condemned.size(), 40U);
-  for (const size_t state : condemned) {
-    judged.Materialize(state, image);
-    EXPECT_NE(Run("e2fsck", {"-fn", image}).status & 4, 0)
-        << judged.recorded.IdOf(judged.recorded.states[state]);
-  }
-  const auto good = judged.Sample(40, [](const StateVerdict& verdict) {
-    return verdict.recovery == Outcome::kHolds && verdict.structure == Outcome::kHolds;
-  });
-  ASSERT_EQ(good.size(), 40U);
-  for (const size_t state : good) {
-    judged.Materialize(state, image);
-    EXPECT_EQ(Run("e2fsck", {"-fn", image}).status, 0)
-        << judged.recorded.IdOf(judged.recorded.states[state]);
+  const std::pair<Outcome, bool> kVerdicts[] = {{Outcome::kViolated, true},
+                                                {Outcome::kHolds, false}};
+  for (const auto& [outcome, condemned] : kVerdicts) {
+    const auto sample = judged.Sample(60, [outcome = outcome](const StateVerdict& verdict) {
+      return verdict.recovery == Outcome::kHolds && verdict.structure == outcome;
+    });
+    size_t compared = 0;
+    for (const size_t state : sample) {
+      judged.Materialize(state, image, /*recover=*/false);
+      if (!AsksForRecovery(image)) continue;
+      ++compared;
+      RunTool("e2fsck", {"-y", "-E", "journal_only", image});
+      EXPECT_EQ((RunTool("e2fsck", {"-fn", image}).status & 4) != 0, condemned)
+          << judged.recorded.IdOf(judged.recorded.states[state]);
+    }
+    EXPECT_GE(compared, 25U);
   }
 }
 
@@ -253,8 +262,9 @@ TEST(ClassicCommands, TheExamplesOfTheReportAreWhatItSays) {
     EXPECT_FALSE(finding.evidence().empty());
     EXPECT_GT(finding.count(), 0U);
     if (finding.class_() != METADATA_INCONSISTENT) continue;
-    Run("e2fsck", {"-y", "-E", "journal_only", image});
-    EXPECT_NE(Run("e2fsck", {"-fn", image}).status & 4, 0);
+    EXPECT_TRUE(AsksForRecovery(image));
+    RunTool("e2fsck", {"-y", "-E", "journal_only", image});
+    EXPECT_NE(RunTool("e2fsck", {"-fn", image}).status & 4, 0);
   }
 }
 
@@ -270,7 +280,7 @@ TEST(ClassicCommands, TheRecoveredImageIsTheJudgedOne) {
     request.image = folder / "state.img";
     request.recovered = true;
     ASSERT_TRUE(WriteStateImage(request).ok());
-    const bool bad = (Run("e2fsck", {"-fn", request.image}).status & 4) != 0;
+    const bool bad = (RunTool("e2fsck", {"-fn", request.image}).status & 4) != 0;
     EXPECT_EQ(bad, judged.verdicts[state].structure == Outcome::kViolated) << request.id;
   }
 }
@@ -279,7 +289,7 @@ std::string Bytes32(const TestFolder& folder, const std::string& image, const st
                     uint64_t offset) {
   const std::string file = folder / "file";
   (void)os::RemoveAll(file);
-  Run("debugfs", {"-R", "dump " + path + " " + file, image});
+  RunTool("debugfs", {"-R", "dump " + path + " " + file, image});
   const auto bytes = os::ReadFile(file, Bytes(1 << 20));
   if (!bytes.ok() || bytes->size() <= offset) return {};
   return bytes->substr(offset, 32);
@@ -295,14 +305,18 @@ void ExpectLost(const Judged& judged, size_t state, const TestFolder& folder,
   const std::string path = evidence.substr(0, evidence.find(": "));
   const std::string what = evidence.substr(path.size() + 2);
   judged.Materialize(state, image);
-  const std::string stat = Run("debugfs", {"-R", "stat " + path, image}).out;
+  const std::string stat = RunTool("debugfs", {"-R", "stat " + path, image}).out;
   if (what.starts_with("is missing")) {
     ++kinds["missing"];
     EXPECT_THAT(stat, HasSubstr("File not found"));
     return;
   }
-  ASSERT_THAT(stat, HasSubstr("Type: regular"));
-  if (what.starts_with("is ")) {
+  if (what.starts_with("is there again")) {
+    ++kinds["again"];
+    EXPECT_THAT(stat, HasSubstr("Inode: "));
+    return;
+  }
+  if (what.starts_with("is ") && what.find(" bytes long") != std::string::npos) {
     ++kinds["size"];
     EXPECT_THAT(stat, HasSubstr("Size: " + what.substr(3, what.find(' ', 3) - 3) + "\n"));
     return;
@@ -322,7 +336,7 @@ void ExpectLost(const Judged& judged, size_t state, const TestFolder& folder,
   request.id = judged.recorded.IdOf(whole);
   request.image = image;
   ASSERT_TRUE(WriteStateImage(request).ok());
-  Run("e2fsck", {"-y", "-E", "journal_only", image});
+  RunTool("e2fsck", {"-y", "-E", "journal_only", image});
   EXPECT_NE(Bytes32(folder, image, path, offset), now);
 }
 
@@ -335,7 +349,9 @@ TEST(ClassicCommands, WhatIsSaidToBeLostIsNotThere) {
   std::map<std::string, size_t> kinds;
   for (const size_t state : lost) ExpectLost(judged, state, folder, kinds);
   EXPECT_GT(kinds["bytes"], 0U);
-  EXPECT_GT(kinds["missing"] + kinds["size"], 0U);
+  EXPECT_GT(kinds["missing"], 0U);
+  EXPECT_GT(kinds["bytes"] + kinds["missing"] + kinds["size"] + kinds["again"], 25U)
+      << "too few that debugfs could bear out";
 }
 
 }  // namespace
