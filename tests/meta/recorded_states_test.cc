@@ -78,7 +78,7 @@ TEST_P(RecordedStates, AJournalThatIsSaidToBeReplayedIs) {
     }
     ASSERT_TRUE(work_.Scan(journal()).ok());
   }
-  EXPECT_GT(outcomes[JournalOutcome::kReplays], 100U);
+  EXPECT_GT(outcomes[JournalOutcome::kReplays], 50U);
 }
 
 TEST_P(RecordedStates, OneReplayKeyIsOneRecoveredImage) {
@@ -104,7 +104,7 @@ TEST_P(RecordedStates, OneReplayKeyIsOneRecoveredImage) {
                                            << recorded_.IdOf(recorded_.states[other]);
     ++compared;
   }
-  EXPECT_GT(compared, 20U);
+  EXPECT_GT(compared, 10U);
 }
 
 }  // namespace
