@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/judge.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ext4_tools.h"
+#include "framework/blocklog/format.h"
+#include "framework/blocklog/log_writer.h"
+#include "framework/run/check.h"
+
+namespace plugpull::run {
+namespace {
+
+using blocklog::Event;
+using ::testing::HasSubstr;
+
+// A history of writes (.) and acknowledgements ("workload.operation").
+blocklog::History HistoryOf(const std::vector<std::string>& parts) {
+  blocklog::History history;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    Event event;
+    event.entry = i;
+    if (parts[i] != ".") {
+      event.kind = Event::Kind::kMark;
+      event.mark = {"ack", parts[i]};
+    }
+    history.events.push_back(event);
+  }
+  return history;
+}
+
+TEST(KeysOfCuts, AnOperationHasEndedBehindItsAcknowledgement) {
+  const auto history = HistoryOf({".", "0.2", ".", ".", "0.5", "."});
+  const auto keys = KeysOfCuts(history, 0, 10);
+  ASSERT_EQ(keys.size(), 7U);
+  const auto key = [&](size_t cut) {
+    return std::pair(keys[cut].ended_count, keys[cut].begun_count);
+  };
+  EXPECT_EQ(key(0), std::pair(0UL, 3UL)) << "operations 0 to 2 may have begun";
+  EXPECT_EQ(key(1), std::pair(0UL, 3UL)) << "a cut before the mark has not seen it";
+  EXPECT_EQ(key(2), std::pair(3UL, 6UL));
+  EXPECT_EQ(key(4), std::pair(3UL, 6UL));
+  EXPECT_EQ(key(5), std::pair(6UL, 10UL)) << "the rest may have begun";
+  EXPECT_EQ(key(6), std::pair(6UL, 10UL));
+}
+
+TEST(KeysOfCuts, OthersMarksAndDamagedOnesAreNone) {
+  const auto history =
+      HistoryOf({"1.2", "0.x", "0.", "0.10", "00.1", "0.99999999999999999999", "0.3 ", "0.3"});
+  const auto keys = KeysOfCuts(history, 0, 10);
+  EXPECT_EQ(keys[7].ended_count, 0U);
+  EXPECT_EQ(keys[8].ended_count, 4U);
+}
+
+TEST(KeysOfCuts, EndedNeverGoesBackAndBegunIsNeverLess) {
+  const auto history = HistoryOf({"0.5", ".", "0.3", ".", "0.7"});
+  const auto keys = KeysOfCuts(history, 0, 10);
+  for (size_t cut = 0; cut < keys.size(); ++cut) {
+    EXPECT_GE(keys[cut].begun_count, keys[cut].ended_count);
+    if (cut > 0) {
+      EXPECT_GE(keys[cut].ended_count, keys[cut - 1].ended_count);
+    }
+  }
+}
+
+// A log over a fresh ext4 that is judged by e2fsck alone.
+class LogOverExt4 : public testing::Test {
+ protected:
+  RunReport CheckLog() {
+    const auto& bytes = writer_.bytes();
+    EXPECT_TRUE(os::WriteFileAtomic(folder_ / "log",
+                                    {reinterpret_cast<const char*>(bytes.data()), bytes.size()})
+                    .ok());
+    EXPECT_TRUE(os::WriteFileAtomic(folder_ / "base",
+                                    {reinterpret_cast<const char*>(base_.data()), base_.size()})
+                    .ok());
+    Check check;
+    check.set_disk("log");
+    check.add_oracle(FSCK);
+    check.add_enumerate()->mutable_prefix();
+    check.add_enumerate()->mutable_lose_subset();
+    RunReport report = CheckLogFile(folder_ / "log", folder_ / "base", false, check, {});
+    EXPECT_FALSE(report.has_error()) << report.error();
+    return report;
+  }
+  // The block bitmap, as it is and damaged.
+  std::span<const uint8_t> Good() const { return std::span(base_).subspan(at_, 1024); }
+  std::vector<uint8_t> Bad() const { return std::vector<uint8_t>(1024, 0x5a); }
+
+  // Of 1 KiB blocks: the block bitmap of the only group.
+  uint64_t BitmapAt() const {
+    uint32_t block;
+    std::memcpy(&block, &base_[2048], sizeof block);
+    return block * 1024ULL;
+  }
+
+  TestFolder folder_{"log-over-ext4"};
+  ext4::Image base_ = ext4::MakeExt4();
+  uint64_t at_ = BitmapAt();
+  blocklog::LogWriter writer_;
+};
+
+TEST_F(LogOverExt4, AVerdictThatHangsOnAnUnknownOrderIsUnknown) {
+  writer_.Write(Bytes(at_), Good(), blocklog::kFlagFua);
+  writer_.Write(Bytes(at_), Bad());
+  const RunReport report = CheckLog();
+  ASSERT_EQ(report.disk(0).finding_size(), 1);
+  EXPECT_EQ(report.disk(0).finding(0).kind(), Finding::UNKNOWN);
+  EXPECT_THAT(report.disk(0).finding(0).evidence(), HasSubstr("order"));
+  EXPECT_GT(report.disk(0).coverage().order_unknown(), 0U);
+  EXPECT_FALSE(report.as_expected());
+}
+
+TEST_F(LogOverExt4, AFlushBetweenSettlesTheOrder) {
+  writer_.Write(Bytes(at_), Good(), blocklog::kFlagFua);
+  writer_.Flush();
+  writer_.Write(Bytes(at_), Bad());
+  const RunReport report = CheckLog();
+  ASSERT_EQ(report.disk(0).finding_size(), 1);
+  EXPECT_EQ(report.disk(0).finding(0).kind(), Finding::VIOLATED);
+  EXPECT_EQ(report.disk(0).finding(0).class_(), METADATA_INCONSISTENT);
+  EXPECT_EQ(report.disk(0).coverage().order_unknown(), 0U);
+}
+
+TEST_F(LogOverExt4, TheCheckLeavesTheBaseAsItIs) {
+  writer_.Write(Bytes(at_), Bad());
+  CheckLog();
+  const auto after = os::ReadFile(folder_ / "base", Bytes(64 << 20));
+  ASSERT_TRUE(after.ok());
+  EXPECT_TRUE(std::equal(base_.begin(), base_.end(), after->begin(), after->end(),
+                         [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }));
+}
+
+}  // namespace
+}  // namespace plugpull::run
