@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,6 +12,7 @@
 #include "framework/cli/progress.h"
 #include "framework/cli/report_output.h"
 #include "framework/os/file.h"
+#include "framework/recording/recording.h"
 #include "framework/run/campaign.h"
 #include "framework/scenario/catalog.h"
 #include "framework/scenario/load.h"
@@ -146,6 +148,14 @@ run::CampaignOptions OptionsOf(const RunArguments& arguments, Progress& progress
   return options;
 }
 
+// An error when something is missing in a recording.
+Status Complete(const std::string& folder) {
+  PP_ASSIGN_OR_RETURN(const auto reader, recording::Reader::Open(folder));
+  if (!reader.manifest().has_incomplete_reason()) return OkStatus();
+  return GuestError(
+      fmt::format("{} is incomplete: {}", folder, reader.manifest().incomplete_reason()));
+}
+
 int NothingRan() {
   fmt::print(stderr, "plugpull: nothing matches the filter and shard; see: plugpull list\n");
   return 4;
@@ -201,12 +211,11 @@ int RecordScenarios(const RunArguments& arguments) {
   }
   int status = 0;
   for (const auto& recording : recordings) {
-    if (recording.ok()) {
-      fmt::print("{}\n", *recording);
-    } else {
-      const int failed = Fail(recording.error());
-      status = status == 2 ? 2 : failed;  // as for run: the user's mistakes go first
-    }
+    Status kept = recording.ok() ? Complete(*recording) : Status(recording.error());
+    if (recording.ok()) fmt::print("{}\n", *recording);
+    if (kept.ok()) continue;
+    const int failed = Fail(kept.error());
+    status = status == 2 ? 2 : failed;  // as for run: the user's mistakes go first
   }
   return status;
 }
@@ -215,6 +224,11 @@ int OpenShell(const RunArguments& arguments) {
   auto runs = PlanAll(arguments);
   if (!runs.ok()) return Fail(runs.error());
   if (runs->empty()) return NothingRan();
+  if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) {
+    return Fail(
+        UserError("shell needs a terminal; for programs that run by themselves there is the "
+                  "scenario's step `command`"));
+  }
   if (runs->size() > 1) {
     fmt::print(stderr, "plugpull: {} runs match; the shell is of the first, {}; see --filter\n",
                runs->size(), (*runs)[0].plan.FullName());

@@ -48,6 +48,18 @@ std::string Fact(const Style& style, std::string_view label, std::string_view te
   return out;
 }
 
+// The same for a text of several lines, such as the end of a console: each keeps its own.
+std::string LinesOfFact(const Style& style, std::string_view label, std::string_view text,
+                        Tone tone) {
+  std::string out;
+  while (true) {
+    const size_t end = text.find('\n');
+    out += Fact(style, out.empty() ? label : "", text.substr(0, end), tone);
+    if (end == std::string_view::npos || end + 1 == text.size()) return out;
+    text.remove_prefix(end + 1);
+  }
+}
+
 // A command on a line of its own, whole, so that it can be copied.
 std::string Command(const Style& style, std::string_view label, const std::string& command) {
   if (command.empty()) return {};
@@ -236,7 +248,7 @@ std::string ResultFacts(const Style& style, const RunReport& run) {
                   Tone::kWarn);
     case Outcome::kUserError:
     case Outcome::kFailure:
-      return Fact(style, "result", ErrorText(run), Tone::kBad);
+      return LinesOfFact(style, "result", ErrorText(run), Tone::kBad);
     case Outcome::kDiffers:
       break;
   }

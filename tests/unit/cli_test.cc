@@ -144,6 +144,10 @@ TEST_F(CliTest, TwoRunsNeverWriteToOnePlace) {
                 HasSubstr("would both be recorded"));
 }
 
+TEST_F(CliTest, AShellWithoutATerminalIsRefused) {
+  ExpectFailure({"shell", kQuickstart}, 2, HasSubstr("shell needs a terminal"));
+}
+
 TEST_F(CliTest, WhatNewWritesIsValid) {
   const ProgramEnd fresh = Run({"new", "my_scenario"});
   EXPECT_EQ(fresh.status, 0) << fresh.err;
