@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <re2/re2.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <map>
-#include <regex>
 #include <thread>
 
 #include "framework/cli/commands.h"
@@ -20,7 +20,7 @@
 namespace plugpull::cli {
 namespace {
 
-constexpr size_t kFilterBytesMax = 1000;  // std::regex recurses
+constexpr size_t kFilterBytesMax = 1000;
 
 struct Shard {
   uint64_t index = 1;
@@ -85,16 +85,16 @@ std::string PlaceOf(const Scenario& scenario, const std::string& variant, bool s
 
 Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
   PP_ASSIGN_OR_RETURN(const Shard shard, ParseShard(arguments.shard));
-  std::optional<std::regex> filter;
+  std::optional<RE2> filter;
   if (arguments.filter.size() > kFilterBytesMax) {
     return UserError(fmt::format("--filter has {} characters; at most {}", arguments.filter.size(),
                                  kFilterBytesMax));
   }
   if (!arguments.filter.empty()) {
-    try {
-      filter.emplace(arguments.filter);
-    } catch (const std::regex_error& error) {
-      return UserError(fmt::format("--filter {}: {}", arguments.filter, error.what()));
+    filter.emplace(arguments.filter, RE2::Quiet);
+    if (!filter->ok()) {
+      return UserError(fmt::format("--filter {}: not a regular expression (RE2 syntax): {}",
+                                   arguments.filter, filter->error()));
     }
   }
   PP_ASSIGN_OR_RETURN(const auto loaded, LoadAll(arguments.scenarios));
@@ -113,7 +113,7 @@ Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
         if (arguments.seed || round > 0) overrides.seed = first_seed + round;
         PP_ASSIGN_OR_RETURN(auto plans, scenario::ExpandPlans(one.scenario, overrides));
         for (auto& plan : plans) {
-          if (filter && !std::regex_search(plan.FullName(), *filter)) continue;
+          if (filter && !RE2::PartialMatch(plan.FullName(), *filter)) continue;
           if (number++ % shard.count != shard.index - 1) continue;
           const std::string place = PlaceOf(plan.scenario(), plan.variant(), several);
           const auto [other, added] = files_of.try_emplace(place, one.file);

@@ -2,10 +2,10 @@
 #include "framework/scenario/rules.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <limits>
 #include <map>
-#include <regex>
 
 #include "framework/proto/options.pb.h"
 #include "framework/scenario/words.h"
@@ -54,7 +54,7 @@ class RuleChecker {
   bool Matches(const std::string& text, const std::string& pattern);
 
   Reporter& reporter_;
-  std::map<std::string, std::regex> patterns_;  // compiling one costs more than using it
+  std::map<std::string, RE2> patterns_;  // compiling one costs more than using it
 };
 
 // A message without a node in the source is taken to stand where its parent does.
@@ -142,11 +142,7 @@ void RuleChecker::CheckNumber(const Message& message, const FieldDescriptor* fie
 }
 
 bool RuleChecker::Matches(const std::string& text, const std::string& pattern) {
-  auto it = patterns_.find(pattern);
-  if (it == patterns_.end()) {
-    it = patterns_.emplace(pattern, std::regex(pattern, std::regex::ECMAScript)).first;
-  }
-  return std::regex_match(text, it->second);
+  return RE2::FullMatch(text, patterns_.try_emplace(pattern, pattern).first->second);
 }
 
 void RuleChecker::CheckText(const std::string& text, const FieldDescriptor* field,

@@ -51,10 +51,10 @@ step {
 step { unmount { at: "/data" } }
 check {
   disk: "vol"
-  enumerate { prefix {} max_states: 600 }
-  enumerate { lose_one {} max_states: 600 }
+  enumerate { prefix {} max_states: 400 }
+  enumerate { lose_one {} max_states: 400 }
   enumerate { lose_subset {} }
-  max_states: 3000
+  max_states: 2000
   oracle: FSCK
 }
 expect { found: METADATA_INCONSISTENT found: JOURNAL_REFUSED }
@@ -324,7 +324,7 @@ class KernelVerdictsTest : public ::testing::Test {
   void ChooseVictim(const crashstate::Enumeration& enumeration,
                     const std::vector<run::StateVerdict>& verdicts) {
     size_t most = 0;
-    for (size_t i = 0; i < verdicts.size(); i += 5) {
+    for (size_t i = 0; i < verdicts.size(); i += 20) {
       if (verdicts[i].Worst() != Outcome::kHolds) continue;
       Image image = Build(enumeration.states[i]);
       const auto super = ext4::ParseSuperblock(image);

@@ -3,11 +3,11 @@
 // against e2fsck and debugfs.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <re2/re2.h>
 
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "tests/support/program.h"
 
@@ -114,25 +114,24 @@ class QuickstartTest : public ::testing::Test {
     const auto written = Shell(folder_, verdict.at("command").get<std::string>() + " --recovered");
     EXPECT_EQ(written.exit.code, 0) << written.out;
     const std::string evidence = verdict.at("evidence");
-    std::smatch match;
-    const std::regex lost(
+    std::string path, what, size, zero_at;
+    static const RE2 lost(
         "^(/[^ ]+): (is missing|is ([0-9]+) bytes long|byte ([0-9]+) holds zeroes)");
-    if (!std::regex_search(evidence, match, lost)) return false;
-    const std::string path = match[1];
+    if (!RE2::PartialMatch(evidence, lost, &path, &what, &size, &zero_at)) return false;
     const auto stat = Shell(folder_, "/sbin/debugfs -R 'stat \"" + path + "\"' broken.img");
-    if (match[2] == "is missing") {
+    if (what == "is missing") {
       EXPECT_THAT(stat.out, HasSubstr("File not found")) << evidence;
       return true;
     }
     EXPECT_THAT(stat.out, HasSubstr("Type: regular")) << evidence;
-    if (match[3].matched) {
-      EXPECT_THAT(stat.out, HasSubstr("Size: " + match[3].str())) << evidence;
+    if (!size.empty()) {
+      EXPECT_THAT(stat.out, HasSubstr("Size: " + size)) << evidence;
       return true;
     }
     const auto dump = Shell(folder_, "/sbin/debugfs -R 'dump \"" + path + "\" content' broken.img");
     const auto content = os::ReadFile(folder_ / "content", Mebibytes(64));
     EXPECT_TRUE(content.ok()) << dump.out;
-    const size_t at = std::stoul(match[4]);
+    const size_t at = std::stoul(zero_at);
     EXPECT_TRUE(content.ok() && at < content->size() && (*content)[at] == '\0') << evidence;
     return true;
   }

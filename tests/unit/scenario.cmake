@@ -5,8 +5,3 @@ plugpull_test(scenario_load_test
 plugpull_test(scenario_plan_test
   SOURCES unit/scenario_plan_test.cc unit/scenario_catalog_test.cc unit/scenario_proto_test.cc
   DEPS framework_scenario framework_os framework_proto framework_base)
-if(PLUGPULL_SANITIZE)
-  # A false alarm of g++ 12 inside <regex> under the sanitizers: GCC bug 105616.
-  set_source_files_properties(unit/scenario_proto_test.cc PROPERTIES
-    COMPILE_OPTIONS -Wno-maybe-uninitialized)
-endif()
