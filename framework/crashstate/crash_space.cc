@@ -27,26 +27,26 @@ bool AllZero(std::span<const uint8_t> bytes) {
          (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-// Numbers of all blocks that an event from the base on may change, ascending.
-std::vector<uint64_t> TouchedBlocks(const History& history, std::span<const uint8_t> base,
-                                    uint32_t block_bytes) {
-  std::vector<uint64_t> blocks;
+// Numbers of all units that an event from the base on may change, ascending.
+std::vector<uint64_t> TouchedUnits(const History& history, std::span<const uint8_t> base,
+                                   uint64_t unit_bytes) {
+  std::vector<uint64_t> units;
   for (size_t i = history.base; i < history.events.size(); ++i) {
     const Event& event = history.events[i];
     if (!event.ChangesBlocks()) continue;
-    const uint64_t end = (event.offset + event.length).value / block_bytes;
-    for (uint64_t block = event.offset.value / block_bytes; block < end; ++block) {
+    const uint64_t end = (event.offset + event.length).value / unit_bytes;
+    for (uint64_t unit = event.offset.value / unit_bytes; unit < end; ++unit) {
       // A discard of what is zero already changes nothing unless somebody writes there too.
       if (event.kind == Event::Kind::kDiscard &&
-          AllZero(base.subspan(block * block_bytes, block_bytes))) {
+          AllZero(base.subspan(unit * unit_bytes, unit_bytes))) {
         continue;
       }
-      blocks.push_back(block);
+      units.push_back(unit);
     }
   }
-  std::sort(blocks.begin(), blocks.end());
-  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
-  return blocks;
+  std::sort(units.begin(), units.end());
+  units.erase(std::unique(units.begin(), units.end()), units.end());
+  return units;
 }
 
 }  // namespace
@@ -106,62 +106,89 @@ Status ChooseBase(History& history, const DeviceModel& model, bool base_has_ext4
 
 Result<std::unique_ptr<CrashSpace>> CrashSpace::Make(const History& history,
                                                      std::span<const uint8_t> base,
-                                                     const DeviceModel& model, std::string disk) {
+                                                     const DeviceModel& model, std::string disk,
+                                                     uint32_t block_bytes) {
   PP_CHECK(base.size() == history.device_size.value);
   auto space = std::unique_ptr<CrashSpace>(new CrashSpace());
   space->history_ = &history;
+  space->base_ = base;
   space->model_ = model;
   space->disk_ = std::move(disk);
-  PP_RETURN_IF_ERROR(space->Index(base));
+  const uint32_t common = CommonBlockBytes(history);
+  space->block_bytes_ = block_bytes == 0 ? common : block_bytes;
+  space->contents_ = std::make_unique<image::ContentStore>(std::min(common, space->block_bytes_));
+  PP_RETURN_IF_ERROR(space->Index());
+  space->IndexOverlaps();
   return space;
 }
 
-Status CrashSpace::Index(std::span<const uint8_t> base) {
+Status CrashSpace::Index() {
   const auto& events = history_->events;
-  const uint32_t block_bytes = CommonBlockBytes(*history_);
-  table_ = std::make_unique<image::BlockTable>(base, block_bytes,
-                                               TouchedBlocks(*history_, base, block_bytes));
-  pieces_.resize(events.size());
+  const uint64_t unit_bytes = contents_->block_bytes();
+  units_ = TouchedUnits(*history_, base_, unit_bytes);
+  std::vector<const image::Content*> contents;  // beside ranks_
+  first_rank_.assign(events.size() + 1, 0);
+  first_arrival_.assign(units_.size() + 1, 0);
+  for (size_t i = 0; i < events.size(); ++i) {
+    const Event& event = events[i];
+    first_rank_[i] = ranks_.size();
+    const bool kept = event.kind == Event::Kind::kDiscard && model_.discard_keeps;
+    if (i < history_->base || !event.ChangesBlocks() || kept) continue;
+    const uint64_t first = event.offset.value / unit_bytes;
+    const uint64_t end = first + event.length.value / unit_bytes;
+    auto unit = std::lower_bound(units_.begin(), units_.end(), first);
+    for (; unit != units_.end() && *unit < end; ++unit) {
+      const auto rank = static_cast<uint32_t>(unit - units_.begin());
+      ranks_.push_back(rank);
+      contents.push_back(
+          event.kind == Event::Kind::kWrite
+              ? contents_->Intern(event.data.subspan((*unit - first) * unit_bytes, unit_bytes))
+              : contents_->zeroes());
+      ++first_arrival_[rank + 1];
+    }
+    constexpr size_t kPiecesMax = std::numeric_limits<uint32_t>::max() / 2;
+    if (ranks_.size() > kPiecesMax) {
+      return UserError(
+          fmt::format("the log writes more than {} blocks of {} bytes; check a part of it",
+                      kPiecesMax, unit_bytes));
+    }
+  }
+  first_rank_[events.size()] = ranks_.size();
+  for (size_t rank = 0; rank < units_.size(); ++rank) {
+    first_arrival_[rank + 1] += first_arrival_[rank];
+  }
+  arrivals_.resize(ranks_.size());
+  std::vector<size_t> next(first_arrival_.begin(), first_arrival_.end());
+  for (size_t i = 0; i < events.size(); ++i) {
+    for (size_t piece = first_rank_[i]; piece < first_rank_[i + 1]; ++piece) {
+      arrivals_[next[ranks_[piece]]++] = {static_cast<uint32_t>(i), contents[piece]};
+    }
+  }
+  return OkStatus();
+}
+
+void CrashSpace::IndexOverlaps() {
+  const auto& events = history_->events;
   window_start_.assign(events.size() + 1, history_->base);
-  std::vector<bool> forced(table_->blocks().size());
+  std::vector<bool> forced(units_.size());
   std::vector<size_t> forced_ranks;
   size_t window_start = history_->base;
   for (size_t i = history_->base; i < events.size(); ++i) {
-    const Event& event = events[i];
-    if (event.HasFlush()) {
+    if (events[i].HasFlush()) {
       if (!model_.lying) window_start = i;
       for (const size_t rank : forced_ranks) forced[rank] = false;
       forced_ranks.clear();
     }
     window_start_[i + 1] = window_start;
-    if (!event.ChangesBlocks()) continue;
-    pieces_[i].first_piece = static_cast<uint32_t>(piece_rank_.size());
-    const uint64_t first = event.offset.value / block_bytes;
-    const uint64_t count = event.length.value / block_bytes;
     bool overlaps = false;
-    size_t rank = table_->RankAtOrAfter(first);
-    for (; rank < table_->blocks().size() && table_->blocks()[rank] < first + count; ++rank) {
-      const uint64_t at = (table_->blocks()[rank] - first) * block_bytes;
-      piece_rank_.push_back(static_cast<uint32_t>(rank));
-      piece_content_.push_back(event.kind == Event::Kind::kWrite
-                                   ? table_->Intern(event.data.subspan(at, block_bytes))
-                                   : table_->zero_content());
+    for (const uint32_t rank : RanksOf(i)) {
       overlaps |= forced[rank];
-      if (event.fua) {
-        forced[rank] = true;
-        forced_ranks.push_back(rank);
-      }
+      if (!events[i].fua) continue;
+      forced[rank] = true;
+      forced_ranks.push_back(rank);
     }
-    pieces_[i].count = static_cast<uint32_t>(piece_rank_.size()) - pieces_[i].first_piece;
-    const bool kept = event.kind == Event::Kind::kDiscard && model_.discard_keeps;
-    if (overlaps && !event.fua && !kept) overlap_.push_back(i);
-    if (piece_rank_.size() > std::numeric_limits<uint32_t>::max() / 2) {
-      return UserError(
-          fmt::format("the log writes more than {} blocks of {} bytes; check a part of it",
-                      std::numeric_limits<uint32_t>::max() / 2, block_bytes));
-    }
+    if (overlaps && !events[i].fua) overlap_.push_back(i);
   }
-  return OkStatus();
 }
 
 uint64_t CrashSpace::EntryOfCut(size_t cut) const {
@@ -257,50 +284,6 @@ bool CrashSpace::OrderUnknown(size_t cut, const std::vector<size_t>& lost) const
   return std::any_of(
       overlap_.begin(), std::lower_bound(overlap_.begin(), overlap_.end(), cut),
       [&](size_t event) { return !std::binary_search(lost.begin(), lost.end(), event); });
-}
-
-void CrashSpace::Apply(size_t event, image::ImageState& state) const {
-  if (history_->events[event].kind == Event::Kind::kDiscard && model_.discard_keeps) return;
-  const Pieces& pieces = pieces_[event];
-  for (uint32_t i = pieces.first_piece; i < pieces.first_piece + pieces.count; ++i) {
-    state[piece_rank_[i]] = piece_content_[i];
-  }
-}
-
-StateBuilder::StateBuilder(const CrashSpace& space)
-    : space_(space),
-      durable_{space.first_cut(), space.table().base_state()},
-      durable_older_(durable_) {}
-
-void StateBuilder::ApplyRange(size_t first, size_t last, const std::vector<size_t>& lost,
-                              bool overlapping_older, image::ImageState& state) const {
-  const auto& events = space_.history().events;
-  size_t segment = first;  // behind the last flush
-  const auto forced_again = [&](size_t end) {
-    for (; segment < end; ++segment) {
-      if (!events[segment].fua || std::binary_search(lost.begin(), lost.end(), segment)) continue;
-      space_.Apply(segment, state);
-    }
-  };
-  auto next_lost = lost.begin();
-  for (size_t i = first; i < last; ++i) {
-    if (overlapping_older && events[i].HasFlush()) forced_again(i);
-    while (next_lost != lost.end() && *next_lost < i) ++next_lost;
-    if (next_lost == lost.end() || *next_lost != i) space_.Apply(i, state);
-  }
-  if (overlapping_older) forced_again(last);
-}
-
-const image::ImageState& StateBuilder::Build(size_t cut, const std::vector<size_t>& lost,
-                                             bool overlapping_older) {
-  const size_t window_start = space_.WindowStart(cut);
-  Durable& durable = overlapping_older ? durable_older_ : durable_;
-  if (window_start < durable.until) durable = {space_.first_cut(), space_.table().base_state()};
-  ApplyRange(durable.until, window_start, {}, overlapping_older, durable.state);
-  durable.until = window_start;
-  state_ = durable.state;
-  ApplyRange(window_start, cut, lost, overlapping_older, state_);
-  return state_;
 }
 
 }  // namespace plugpull::crashstate

@@ -22,25 +22,49 @@
 #include "framework/base/result.h"
 #include "framework/blocklog/history.h"
 #include "framework/crashstate/crash_state_id.h"
-#include "framework/image/block_table.h"
+#include "framework/image/content_store.h"
 
 namespace plugpull::crashstate {
 
 // What the model cannot see, in words, for reports.
 extern const char kBlindSpot[];
 
+// One thing that may have reached a unit of the disk.
+struct Arrival {
+  uint32_t event;
+  const image::Content* content;
+};
+
 // All crash states of one disk's history under one model. Const methods are thread-safe.
 class CrashSpace {
  public:
   // `history` and `base` (its bytes at history.base, exactly history.device_size long) outlive it.
+  // `block_bytes`: of the blocks of images, a power of two, those of the file system; 0: the unit.
   static Result<std::unique_ptr<CrashSpace>> Make(const blocklog::History& history,
                                                   std::span<const uint8_t> base,
-                                                  const DeviceModel& model, std::string disk);
+                                                  const DeviceModel& model, std::string disk,
+                                                  uint32_t block_bytes = 0);
 
   const blocklog::History& history() const { return *history_; }
   const DeviceModel& model() const { return model_; }
   const std::string& disk() const { return disk_; }
-  const image::BlockTable& table() const { return *table_; }
+  std::span<const uint8_t> base() const { return base_; }
+
+  // What changes is counted in units: the largest that divide every write, and a block of images.
+  // Only units that some event may change have a rank: their place in this list, ascending.
+  const std::vector<uint64_t>& units() const { return units_; }
+  uint32_t unit_bytes() const { return contents_->block_bytes(); }
+  uint32_t block_bytes() const { return block_bytes_; }
+  const image::ContentStore& contents() const { return *contents_; }  // of units, in the log
+  // Ranks that an event changes, ascending, and all that may arrive at one, in the log's order.
+  std::span<const uint32_t> RanksOf(size_t event) const {
+    return std::span(ranks_).subspan(first_rank_[event],
+                                     first_rank_[event + 1] - first_rank_[event]);
+  }
+  std::span<const Arrival> ArrivalsAt(size_t rank) const {
+    return std::span(arrivals_).subspan(first_arrival_[rank],
+                                        first_arrival_[rank + 1] - first_arrival_[rank]);
+  }
 
   // Positions are numbers of events; first_cut() <= c <= last_cut().
   size_t first_cut() const { return history_->base; }
@@ -67,54 +91,28 @@ class CrashSpace {
   // between: the order of the two is not known. A later flush makes both durable and tells no more
   // of their order, so all that is before the cut counts.
   bool OrderUnknown(size_t cut, const std::vector<size_t>& lost) const;
-
-  // Applies one event to a state.
-  void Apply(size_t event, image::ImageState& state) const;
+  // Events that overlap an earlier forced write with no flush between, ascending.
+  const std::vector<size_t>& overlaps() const { return overlap_; }
 
  private:
   CrashSpace() = default;
-  Status Index(std::span<const uint8_t> base);
+  Status Index();
+  void IndexOverlaps();
   bool CanBeLost(const blocklog::Event& event) const;
 
-  struct Pieces {
-    uint32_t first_piece = 0;  // in piece_rank_ and piece_content_
-    uint32_t count = 0;
-  };
-
   const blocklog::History* history_ = nullptr;
+  std::span<const uint8_t> base_;
   DeviceModel model_;
   std::string disk_;
-  std::unique_ptr<image::BlockTable> table_;
-  std::vector<Pieces> pieces_;  // one for each event
-  std::vector<uint32_t> piece_rank_;
-  std::vector<image::ContentId> piece_content_;
-  std::vector<size_t> window_start_;  // one for each cut
+  uint32_t block_bytes_ = 0;
+  std::vector<uint64_t> units_;
+  std::unique_ptr<image::ContentStore> contents_;
+  std::vector<uint32_t> ranks_;        // of all events, one event's after the other's
+  std::vector<size_t> first_rank_;     // by event; one more at the end
+  std::vector<Arrival> arrivals_;      // of all ranks
+  std::vector<size_t> first_arrival_;  // by rank; one more at the end
+  std::vector<size_t> window_start_;   // one for each cut
   std::vector<size_t> overlap_;  // events that overlap an earlier forced write, no flush between
-};
-
-// Builds states one after the other; cheap when cuts ascend. One for each thread.
-class StateBuilder {
- public:
-  explicit StateBuilder(const CrashSpace& space);
-  // The state at `cut` without the `lost` events. The result is valid until the next call.
-  const image::ImageState& Build(size_t cut, const std::vector<size_t>& lost,
-                                 bool overlapping_older);
-
- private:
-  // What all events before `until`, a flush or the base, have left.
-  struct Durable {
-    size_t until;
-    image::ImageState state;
-  };
-  // Applies events first to last - 1 but the lost ones. With `overlapping_older` the forced writes
-  // between two flushes come behind the plain ones there.
-  void ApplyRange(size_t first, size_t last, const std::vector<size_t>& lost,
-                  bool overlapping_older, image::ImageState& state) const;
-
-  const CrashSpace& space_;
-  Durable durable_;
-  Durable durable_older_;
-  image::ImageState state_;
 };
 
 // The greatest power of two, at most 4096, that divides every offset and length of the history.

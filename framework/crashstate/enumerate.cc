@@ -7,6 +7,7 @@
 #include <set>
 
 #include "framework/base/prng.h"
+#include "framework/crashstate/state_cursor.h"
 
 namespace plugpull::crashstate {
 
@@ -283,15 +284,17 @@ std::string NameOf(const Enumerate& enumerate) {
 void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
   std::vector<size_t> volatile_events;
   std::vector<size_t> lost;
-  StateBuilder builder(space);
+  StateCursor cursor(space);
   std::vector<StateSpec> all;
   all.reserve(enumeration.states.size());
   for (StateSpec& spec : enumeration.states) {
     space.LostEventsInto(spec.cut, spec.selection, volatile_events, lost);
     bool unknown = space.OrderUnknown(spec.cut, lost);
     if (unknown) {
-      const image::ImageState logged = builder.Build(spec.cut, lost, false);
-      unknown = builder.Build(spec.cut, lost, true) != logged;
+      cursor.MoveTo(spec.cut, lost, false);
+      const image::DifferenceSum logged = cursor.image().sum();
+      cursor.MoveTo(spec.cut, lost, true);
+      unknown = cursor.image().sum() != logged;
     }
     all.push_back(std::move(spec));
     if (!unknown) continue;

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <limits>
 
+#include "framework/base/check.h"
 #include "framework/ext4/superblock.h"
 
 namespace plugpull::oracle {
@@ -52,84 +55,98 @@ std::vector<os::Extent> Joined(std::vector<os::Extent> extents) {
 
 }  // namespace
 
-Result<WorkImage> WorkImage::Make(const image::BlockTable& table,
+Result<WorkImage> WorkImage::Make(std::span<const uint8_t> base,
                                   const std::vector<os::Extent>& base_extents) {
   WorkImage work;
-  work.table_ = &table;
-  const Bytes size(table.base().size());
+  work.base_ = base;
+  const Bytes size(base.size());
   PP_ASSIGN_OR_RETURN(work.fd_, os::MakeMemFile("plugpull-state", size));
   PP_ASSIGN_OR_RETURN(work.mapping_,
                       os::Mapping::Map(work.fd_.get(), size, os::Mapping::Mode::kReadWriteShared));
   for (const os::Extent& extent : base_extents) {
     const uint64_t end = std::min(extent.end.value, size.value);
     if (extent.start.value >= end) continue;
-    std::memcpy(work.bytes().data() + extent.start.value, table.base().data() + extent.start.value,
+    std::memcpy(work.bytes().data() + extent.start.value, base.data() + extent.start.value,
                 end - extent.start.value);
+    AddPages(work.base_extents_, extent.start.value, end, size.value);
   }
-  work.loaded_ = table.base_state();
-  for (const os::Extent& extent : base_extents) {
-    AddPages(work.own_extents_, extent.start.value, extent.end.value, size.value);
-  }
-  for (const uint64_t block : table.blocks()) {
-    const uint64_t at = block * table.block_bytes();
-    AddPages(work.own_extents_, at, at + table.block_bytes(), size.value);
-  }
-  work.own_extents_ = Joined(std::move(work.own_extents_));
   return work;
 }
 
-void WorkImage::WriteRank(size_t rank, image::ContentId content) {
-  const auto bytes = table_->Content(content);
-  std::memcpy(mapping_.mutable_bytes().data() + table_->blocks()[rank] * table_->block_bytes(),
-              bytes.data(), bytes.size());
+// The last block may reach over the end of the disk.
+void WorkImage::WriteBlock(uint64_t block, const uint8_t* bytes) {
+  const uint64_t at = block * block_bytes_;
+  std::memcpy(mapping_.mutable_bytes().data() + at, bytes,
+              std::min(block_bytes_, base_.size() - at));
 }
 
 void WorkImage::RestorePage(uint64_t page) {
-  const auto base = table_->base();
   const uint64_t start = page * kPage;
-  const uint64_t end = std::min<uint64_t>(start + kPage, base.size());
-  std::memcpy(bytes().data() + start, base.data() + start, end - start);
-  const uint64_t block_bytes = table_->block_bytes();
-  for (size_t rank = table_->RankAtOrAfter(start / block_bytes);
-       rank < table_->blocks().size() && table_->blocks()[rank] * block_bytes < end; ++rank) {
-    WriteRank(rank, loaded_[rank]);
+  const uint64_t end = std::min<uint64_t>(start + kPage, base_.size());
+  std::memcpy(bytes().data() + start, base_.data() + start, end - start);
+  if (loaded_.empty()) return;
+  for (auto it = loaded_.lower_bound(start / block_bytes_);
+       it != loaded_.end() && it->first * block_bytes_ < end; ++it) {
+    WriteBlock(it->first, it->second);
   }
 }
 
-Status WorkImage::Load(const image::ImageState& state) {
-  PP_CHECK(state.size() == loaded_.size());
+void WorkImage::Load(const image::CowImage& image) {
+  PP_CHECK(image.size_bytes() == base_.size());
+  PP_CHECK(loaded_.empty() || block_bytes_ == image.block_bytes());
   for (const uint64_t page : changed_pages_) RestorePage(page);
   changed_pages_.clear();
-  for (size_t rank = 0; rank < state.size(); ++rank) {
-    if (state[rank] != loaded_[rank]) WriteRank(rank, state[rank]);
-  }
-  loaded_ = state;
-  return OkStatus();
+  block_bytes_ = image.block_bytes();
+  auto next = loaded_.begin();
+  const auto drop_before = [&](uint64_t block) {
+    while (next != loaded_.end() && next->first < block) {
+      WriteBlock(next->first, image.BaseBlock(next->first).data());
+      next = loaded_.erase(next);
+    }
+  };
+  image.ForEachDifference([&](uint64_t block, const image::Content& content) {
+    drop_before(block);
+    if (next != loaded_.end() && next->first == block) {
+      if (next->second != content.bytes) WriteBlock(block, content.bytes);
+      next->second = content.bytes;
+      ++next;
+      return;
+    }
+    WriteBlock(block, content.bytes);
+    next = std::next(loaded_.emplace_hint(next, block, content.bytes));
+  });
+  drop_before(std::numeric_limits<uint64_t>::max());
 }
 
-bool WorkImage::PageChanged(uint64_t page, size_t first_rank, size_t end_rank) const {
+bool WorkImage::PageChanged(uint64_t page) const {
   const uint8_t* now = mapping_.bytes().data();
-  const uint64_t block_bytes = table_->block_bytes();
-  uint64_t at = page * kPage;
-  const uint64_t end = std::min<uint64_t>(at + kPage, mapping_.bytes().size());
-  for (size_t rank = first_rank; rank < end_rank; ++rank) {
-    const uint64_t block_at = table_->blocks()[rank] * block_bytes;
-    if (std::memcmp(now + at, table_->base().data() + at, block_at - at) != 0) return true;
-    if (std::memcmp(now + block_at, table_->Content(loaded_[rank]).data(), block_bytes) != 0)
-      return true;
-    at = block_at + block_bytes;
+  const uint64_t start = page * kPage;
+  const uint64_t end = std::min<uint64_t>(start + kPage, base_.size());
+  uint64_t at = start;
+  if (!loaded_.empty()) {
+    for (auto it = loaded_.lower_bound(start / block_bytes_);
+         it != loaded_.end() && it->first * block_bytes_ < end; ++it) {
+      // A block may begin before the page, or end behind it.
+      const uint64_t block_at = it->first * block_bytes_;
+      const uint64_t first = std::max(block_at, start);
+      const uint64_t last = std::min(block_at + block_bytes_, end);
+      if (std::memcmp(now + at, base_.data() + at, first - at) != 0) return true;
+      if (std::memcmp(now + first, it->second + (first - block_at), last - first) != 0) return true;
+      at = last;
+    }
   }
-  return std::memcmp(now + at, table_->base().data() + at, end - at) != 0;
+  return std::memcmp(now + at, base_.data() + at, end - at) != 0;
 }
 
 Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
   const auto now = mapping_.bytes();
-  const auto base = table_->base();
-  const uint64_t block_bytes = table_->block_bytes();
   PP_ASSIGN_OR_RETURN(auto extents, os::DataExtents(fd_.get(), Bytes(now.size())));
   for (os::Extent& extent : extents) extent.start = Bytes(extent.start.value / kPage * kPage);
-  // Others may have made holes where the state has data.
-  extents.insert(extents.end(), own_extents_.begin(), own_extents_.end());
+  // Others may have made holes where the image has data.
+  extents.insert(extents.end(), base_extents_.begin(), base_extents_.end());
+  for (const auto& [block, bytes] : loaded_) {
+    AddPages(extents, block * block_bytes_, (block + 1) * block_bytes_, now.size());
+  }
   extents = Joined(std::move(extents));
   const auto masked = MaskedRanges(now, journal);
   auto mask = masked.begin();
@@ -138,17 +155,11 @@ Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
   std::vector<uint64_t> changed;
   uint8_t page_now[kPage];
   uint8_t page_base[kPage];
-  size_t rank = 0;
   for (const os::Extent& extent : extents) {
     for (uint64_t at = extent.start.value / kPage * kPage; at < extent.end.value; at += kPage) {
       const uint64_t size = std::min<uint64_t>(kPage, now.size() - at);
-      while (rank < loaded_.size() && table_->blocks()[rank] * block_bytes < at) ++rank;
-      size_t end_rank = rank;
-      while (end_rank < loaded_.size() && table_->blocks()[end_rank] * block_bytes < at + size)
-        ++end_rank;
-      if (PageChanged(at / kPage, rank, end_rank)) changed.push_back(at / kPage);
-      rank = end_rank;
-      if (std::memcmp(now.data() + at, base.data() + at, size) == 0) continue;
+      if (PageChanged(at / kPage)) changed.push_back(at / kPage);
+      if (std::memcmp(now.data() + at, base_.data() + at, size) == 0) continue;
       while (mask != masked.end() && mask->end <= at) ++mask;
       if (mask == masked.end() || mask->start >= at + size) {
         stream.AddNumber(at);
@@ -156,7 +167,7 @@ Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
         continue;
       }
       std::memcpy(page_now, now.data() + at, size);
-      std::memcpy(page_base, base.data() + at, size);
+      std::memcpy(page_base, base_.data() + at, size);
       for (auto it = mask; it != masked.end() && it->start < at + size; ++it) {
         const uint64_t start = std::max(it->start, at) - at;
         const uint64_t stop = std::min(it->end, at + size) - at;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// A crash state as a file that other programs can open: a memory file that is moved from state to
-// state. Moving costs what differs; looking at what a program changed costs what the file holds
-// (not the size of the disk: holes are skipped).
+// A crash state as a file that other programs can open: a memory file that is moved from image to
+// image. Moving costs what differs from the base; looking at what a program changed costs what the
+// file holds (not the size of the disk: holes are skipped).
 #pragma once
 
-#include <memory>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "framework/base/result.h"
 #include "framework/ext4/journal.h"
-#include "framework/image/block_table.h"
+#include "framework/image/cow_image.h"
 #include "framework/image/fingerprint.h"
 #include "framework/os/fd.h"
 #include "framework/os/file.h"
@@ -20,12 +20,13 @@ namespace plugpull::oracle {
 // One for each thread.
 class WorkImage {
  public:
-  // `base_extents`: where the table's base may be other than zero. `table` outlives the result.
-  static Result<WorkImage> Make(const image::BlockTable& table,
+  // `base` outlives the result; `base_extents`: where it may be other than zero.
+  static Result<WorkImage> Make(std::span<const uint8_t> base,
                                 const std::vector<os::Extent>& base_extents);
 
-  // Makes the file the image of `state`, whatever was done to it before.
-  Status Load(const image::ImageState& state);
+  // Makes the file what `image`, over the same base, is now, whatever was done to the file before.
+  // The image's store outlives this.
+  void Load(const image::CowImage& image);
 
   // The bytes, and the descriptor for other programs. Writes through either are undone by Load
   // when Scan has been called after them.
@@ -38,18 +39,21 @@ class WorkImage {
   Result<image::Fingerprint> Scan(const ext4::JournalLayout& journal);
 
  private:
-  WorkImage() = default;
-  void WriteRank(size_t rank, image::ContentId content);
-  // Writes the page as the loaded state has it.
-  void RestorePage(uint64_t page);
-  bool PageChanged(uint64_t page, size_t first_rank, size_t end_rank) const;
+  using Blocks = std::map<uint64_t, const uint8_t*>;  // what differs from the base, by block
 
-  const image::BlockTable* table_ = nullptr;
+  WorkImage() = default;
+  void WriteBlock(uint64_t block, const uint8_t* bytes);
+  // Writes the page as it was loaded.
+  void RestorePage(uint64_t page);
+  bool PageChanged(uint64_t page) const;
+
+  std::span<const uint8_t> base_;
   os::Fd fd_;
   os::Mapping mapping_;
-  image::ImageState loaded_;
-  std::vector<os::Extent> own_extents_;  // where base or state may be other than zero; whole pages
-  std::vector<uint64_t> changed_pages_;  // by others, since Load
+  uint64_t block_bytes_ = 0;  // of what is loaded
+  Blocks loaded_;
+  std::vector<os::Extent> base_extents_;  // whole pages
+  std::vector<uint64_t> changed_pages_;   // by others, since Load
 };
 
 }  // namespace plugpull::oracle

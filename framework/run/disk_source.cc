@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/superblock.h"
 
 namespace plugpull::run {
@@ -90,7 +91,8 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
   crashstate::FoldBase(history_, base_.mutable_bytes(), model.discard_keeps);
   PP_ASSIGN_OR_RETURN(base_extents_, os::DataExtents(base_fd_.get(), history_.device_size));
   PP_ASSIGN_OR_RETURN(journal_, FindJournalOf(history_, base_.bytes(), base_extents_));
-  PP_ASSIGN_OR_RETURN(space_, crashstate::CrashSpace::Make(history_, base_.bytes(), model, name_));
+  PP_ASSIGN_OR_RETURN(space_, crashstate::CrashSpace::Make(history_, base_.bytes(), model, name_,
+                                                           journal_.block_bytes));
   return OkStatus();
 }
 
@@ -135,8 +137,8 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
 Status DiskSource::Materialize(const crashstate::CrashStateId& id, const std::string& path) const {
   PP_ASSIGN_OR_RETURN(const size_t cut, space_->CutOfEntry(id.cut));
   PP_ASSIGN_OR_RETURN(const auto lost, space_->LostEvents(cut, id.selection));
-  crashstate::StateBuilder builder(*space_);
-  const auto& state = builder.Build(cut, lost, id.overlapping_older);
+  crashstate::StateCursor cursor(*space_);
+  cursor.MoveTo(cut, lost, id.overlapping_older);
   const std::string partial = path + ".partial";
   const os::Fd fd(::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd.valid()) {
@@ -151,12 +153,14 @@ Status DiskSource::Materialize(const crashstate::CrashStateId& id, const std::st
           fd.get(), base().subspan(extent.start.value, extent.end.value - extent.start.value),
           extent.start));
     }
-    const auto& table = space_->table();
-    for (size_t rank = 0; rank < state.size(); ++rank) {
-      if (state[rank] == table.base_state()[rank]) continue;
-      PP_RETURN_IF_ERROR(os::PwriteAll(fd.get(), table.Content(state[rank]),
-                                       Bytes(table.blocks()[rank] * table.block_bytes())));
-    }
+    Status status = OkStatus();
+    const auto& image = cursor.image();
+    image.ForEachDifference([&](uint64_t block, const image::Content& content) {
+      const uint64_t at = block * image.block_bytes();
+      const uint64_t size = std::min<uint64_t>(image.block_bytes(), image.size_bytes() - at);
+      if (status.ok()) status = os::PwriteAll(fd.get(), {content.bytes, size}, Bytes(at));
+    });
+    PP_RETURN_IF_ERROR(status);
     return os::Rename(partial, path);
   };
   const Status written = write();

@@ -12,7 +12,7 @@
 #include <system_error>
 #include <thread>
 
-#include "framework/crashstate/replay_key.h"
+#include "framework/crashstate/state_cursor.h"
 #include "framework/oracle/ext4_view.h"
 
 namespace plugpull::run {
@@ -117,20 +117,20 @@ struct Judge::Impl {
     for (std::thread& thread : threads) thread.join();
   }
 
-  // What recovery can tell apart, of every state.
-  std::vector<Fingerprint> ReplayKeys(const std::vector<StateSpec>& states) const {
+  // Of the images before recovery.
+  std::vector<Fingerprint> RawKeys(const std::vector<StateSpec>& states) const {
     constexpr size_t kChunk = 64;
     std::vector<Fingerprint> keys_of(states.size());
     std::atomic<size_t> next = 0;
     Parallel(states.size(), kChunk, [&] {
-      crashstate::StateBuilder builder(space);
-      crashstate::ReplayKeyer keyer(space, journal);
+      crashstate::StateCursor cursor(space);
       std::vector<size_t> scratch;
       std::vector<size_t> lost;
       for (size_t start; (start = next.fetch_add(kChunk)) < states.size();) {
         for (size_t i = start; i < std::min(start + kChunk, states.size()); ++i) {
           space.LostEventsInto(states[i].cut, states[i].selection, scratch, lost);
-          keys_of[i] = keyer.KeyOf(builder.Build(states[i].cut, lost, states[i].overlapping_older));
+          cursor.MoveTo(states[i].cut, lost, states[i].overlapping_older);
+          keys_of[i] = {cursor.image().sum().high, cursor.image().sum().low};
         }
       }
     });
@@ -175,8 +175,10 @@ struct Judge::Impl {
 
   // What a thread has for itself.
   struct Tools {
+    Tools(oracle::WorkImage image, const crashstate::CrashSpace& space)
+        : work(std::move(image)), cursor(space) {}
     oracle::WorkImage work;
-    crashstate::StateBuilder builder;
+    crashstate::StateCursor cursor;
     std::optional<workload::ObligationTracker> tracker;
   };
 
@@ -187,8 +189,8 @@ struct Judge::Impl {
     std::vector<size_t> scratch;
     std::vector<size_t> lost;
     space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
-    const auto& state = tools.builder.Build(spec.cut, lost, spec.overlapping_older);
-    PP_RETURN_IF_ERROR(work.Load(state));
+    tools.cursor.MoveTo(spec.cut, lost, spec.overlapping_older);
+    work.Load(tools.cursor.image());
     oracle::RecoveryResult recovery = fsck.Recover(work, journal);
     PP_ASSIGN_OR_RETURN(const Fingerprint recovered, work.Scan(journal));
     StateVerdict verdict;
@@ -220,9 +222,9 @@ struct Judge::Impl {
 
   void Work(const std::vector<StateSpec>& states, const std::vector<Group>& groups,
             std::atomic<size_t>& next, std::vector<StateVerdict>& verdicts) {
-    auto work = oracle::WorkImage::Make(space.table(), base_extents);
+    auto work = oracle::WorkImage::Make(space.base(), base_extents);
     if (!work.ok()) return Fail(std::move(work).error());
-    Tools tools{std::move(*work), crashstate::StateBuilder(space), std::nullopt};
+    Tools tools{std::move(*work), space};
     if (obligations != nullptr) tools.tracker.emplace(*obligations);
     for (size_t i; (i = next.fetch_add(1)) < groups.size() && !Failed();) {
       const Status status = JudgeGroup(tools, states, groups[i], verdicts);
@@ -259,11 +261,11 @@ Judge::~Judge() = default;
 uint64_t Judge::content_checks() const { return impl_->contents.size(); }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
-  const std::vector<Fingerprint> replay_keys = impl_->ReplayKeys(states);
+  const std::vector<Fingerprint> raw_keys = impl_->RawKeys(states);
   std::vector<Group> groups;
   std::unordered_map<Fingerprint, size_t, FingerprintHash> group_of;
   for (size_t i = 0; i < states.size(); ++i) {
-    const auto [it, added] = group_of.try_emplace(replay_keys[i], groups.size());
+    const auto [it, added] = group_of.try_emplace(raw_keys[i], groups.size());
     if (added) groups.push_back({i, {}});
     groups[it->second].states.push_back(i);
   }

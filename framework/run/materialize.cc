@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "framework/crashstate/enumerate.h"
+#include "framework/crashstate/state_cursor.h"
 #include "framework/oracle/fsck.h"
 #include "framework/oracle/work_image.h"
 #include "framework/recording/recording.h"
@@ -23,10 +24,10 @@ constexpr size_t kLostShown = 20;
 Status RecoverInto(const DiskSource& source, const std::vector<size_t>& lost, size_t cut,
                    bool overlapping_older, const std::string& path, std::string& said) {
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
-  PP_ASSIGN_OR_RETURN(auto work,
-                      oracle::WorkImage::Make(source.space().table(), source.base_extents()));
-  crashstate::StateBuilder builder(source.space());
-  PP_RETURN_IF_ERROR(work.Load(builder.Build(cut, lost, overlapping_older)));
+  PP_ASSIGN_OR_RETURN(auto work, oracle::WorkImage::Make(source.base(), source.base_extents()));
+  crashstate::StateCursor cursor(source.space());
+  cursor.MoveTo(cut, lost, overlapping_older);
+  work.Load(cursor.image());
   const oracle::RecoveryResult result = fsck.Recover(work, source.journal());
   said += fmt::format("\nrecovery: {}", result.evidence);
   if (result.outcome != oracle::Outcome::kHolds) said += "\n(the image is what recovery left)";

@@ -343,8 +343,7 @@ class KernelVerdictsTest : public ::testing::Test {
       Image image = victim_;
       JournalOfImage journal(image, source_->journal());
       damage.apply(image, journal);
-      const image::BlockTable table(image, 1024, {});
-      auto work = oracle::WorkImage::Make(table, {{Bytes(0), Bytes(image.size())}});
+      auto work = oracle::WorkImage::Make(image, {{Bytes(0), Bytes(image.size())}});
       ASSERT_TRUE(work.ok()) << work.error().ToString();
       const auto recovery = fsck_->Recover(*work, source_->journal());
       EXPECT_NE(recovery.outcome, Outcome::kUnknown) << damage.what << ": " << recovery.evidence;
@@ -413,8 +412,7 @@ class KernelVerdictsTest : public ::testing::Test {
   oracle::StructureResult CheckAfterKernel(size_t index) {
     Image image(size());
     EXPECT_TRUE(os::PreadAll(images_.get(), image, Bytes(index * size())).ok());
-    const image::BlockTable table(image, 1024, {});
-    auto work = oracle::WorkImage::Make(table, {{Bytes(0), Bytes(image.size())}});
+    auto work = oracle::WorkImage::Make(image, {{Bytes(0), Bytes(image.size())}});
     EXPECT_TRUE(work.ok());
     return work.ok() ? fsck_->Check(*work) : oracle::StructureResult{};
   }

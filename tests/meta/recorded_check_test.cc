@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/superblock.h"
 #include "framework/image/fingerprint.h"
 #include "framework/oracle/fsck.h"
@@ -64,15 +65,10 @@ TEST_P(EveryRecording, IsJudgedTheSameWhateverTheThreads) {
 TEST_P(EveryRecording, ReplayedToItsEndIsWhatTheGuestLeft) {
   const Recorded recorded(GoldenRecording(GetParam()));
   ASSERT_TRUE(recorded.ok());
-  crashstate::StateBuilder builder(recorded.space());
-  const auto& state = builder.Build(recorded.space().last_cut(), {}, false);
-  const auto& table = recorded.space().table();
-  std::vector<uint8_t> image(table.base().begin(), table.base().end());
-  for (size_t rank = 0; rank < state.size(); ++rank) {
-    const auto bytes = table.Content(state[rank]);
-    std::copy(bytes.begin(), bytes.end(),
-              image.begin() + static_cast<int64_t>(table.blocks()[rank] * table.block_bytes()));
-  }
+  crashstate::StateCursor cursor(recorded.space());
+  cursor.MoveTo(recorded.space().last_cut(), {}, false);
+  std::vector<uint8_t> image(cursor.image().size_bytes());
+  cursor.image().Read(0, image);
   EXPECT_EQ(image::FingerprintOf(image).ToHex(),
             recorded.reader->FindDisk("vol")->final_image_xxh3());
 }
@@ -80,8 +76,8 @@ TEST_P(EveryRecording, ReplayedToItsEndIsWhatTheGuestLeft) {
 TEST_P(EveryRecording, EveryStateHasAnIdOfItsOwnThatRebuildsIt) {
   const Recorded recorded(GoldenRecording(GetParam()));
   ASSERT_TRUE(recorded.ok());
-  crashstate::StateBuilder builder(recorded.space());
-  crashstate::StateBuilder again(recorded.space());
+  crashstate::StateCursor cursor(recorded.space());
+  crashstate::StateCursor again(recorded.space());
   for (const auto& spec : recorded.states) {
     const auto id = crashstate::CrashStateId::Parse(recorded.IdOf(spec));
     ASSERT_TRUE(id.ok());
@@ -89,8 +85,9 @@ TEST_P(EveryRecording, EveryStateHasAnIdOfItsOwnThatRebuildsIt) {
     ASSERT_TRUE(cut.ok());
     const auto lost = recorded.space().LostEvents(*cut, id->selection);
     ASSERT_TRUE(lost.ok()) << lost.error().ToString();
-    ASSERT_EQ(again.Build(*cut, *lost, id->overlapping_older),
-              builder.Build(spec.cut, recorded.LostOf(spec), spec.overlapping_older));
+    again.MoveTo(*cut, *lost, id->overlapping_older);
+    cursor.MoveTo(spec.cut, recorded.LostOf(spec), spec.overlapping_older);
+    ASSERT_EQ(again.image().sum(), cursor.image().sum());
   }
 }
 

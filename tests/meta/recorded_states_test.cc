@@ -5,10 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <set>
 
 #include "framework/base/prng.h"
-#include "framework/crashstate/replay_key.h"
+#include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/superblock.h"
 #include "framework/oracle/fsck.h"
 #include "framework/oracle/work_image.h"
@@ -36,20 +35,17 @@ std::vector<std::string> Folders() {
 class RecordedStates : public testing::TestWithParam<std::string> {
  protected:
   const ext4::JournalLayout& journal() const { return recorded_.source->journal(); }
-  const image::ImageState& Build(size_t state) {
+  void Load(size_t state) {
     const auto& spec = recorded_.states[state];
-    return builder_.Build(spec.cut, recorded_.LostOf(spec), spec.overlapping_older);
-  }
-  oracle::RecoveryResult LoadAndRecover(size_t state) {
-    EXPECT_TRUE(work_.Load(Build(state)).ok());
-    return fsck_.Recover(work_, journal());
+    cursor_.MoveTo(spec.cut, recorded_.LostOf(spec), spec.overlapping_older);
+    work_.Load(cursor_.image());
   }
 
   Recorded recorded_{GetParam()};
-  crashstate::StateBuilder builder_{recorded_.space()};
+  crashstate::StateCursor cursor_{recorded_.space()};
   oracle::Fsck fsck_ = *oracle::Fsck::Find();
   oracle::WorkImage work_ =
-      *oracle::WorkImage::Make(recorded_.space().table(), recorded_.source->base_extents());
+      *oracle::WorkImage::Make(recorded_.source->base(), recorded_.source->base_extents());
 };
 INSTANTIATE_TEST_SUITE_P(Golden, RecordedStates, testing::ValuesIn(Folders()));
 
@@ -58,7 +54,7 @@ TEST_P(RecordedStates, AJournalThatIsSaidToBeReplayedIs) {
   std::map<JournalOutcome, size_t> outcomes;
   for (int i = 0; i < 250; ++i) {
     const size_t state = prng.Below(recorded_.states.size());
-    ASSERT_TRUE(work_.Load(Build(state)).ok());
+    Load(state);
     const auto inspection = ext4::InspectJournal(work_.bytes(), journal());
     const auto before = ext4::ParseSuperblock(work_.bytes());
     const bool asked = before.ok() && before->needs_recovery();
@@ -79,32 +75,6 @@ TEST_P(RecordedStates, AJournalThatIsSaidToBeReplayedIs) {
     ASSERT_TRUE(work_.Scan(journal()).ok());
   }
   EXPECT_GT(outcomes[JournalOutcome::kReplays], 50U);
-}
-
-TEST_P(RecordedStates, OneReplayKeyIsOneRecoveredImage) {
-  crashstate::ReplayKeyer keyer(recorded_.space(), journal());
-  std::map<image::Fingerprint, std::vector<size_t>> groups;
-  std::set<image::ImageState> distinct;
-  for (size_t i = 0; i < recorded_.states.size(); ++i) {
-    const auto state = Build(i);
-    if (distinct.insert(state).second) groups[keyer.KeyOf(state)].push_back(i);
-  }
-  Prng prng(2);
-  size_t compared = 0;
-  for (const auto& [key, states] : groups) {
-    if (states.size() < 2 || compared >= 150) continue;
-    const size_t other = states[1 + prng.Below(states.size() - 1)];
-    const auto first = LoadAndRecover(states[0]);
-    const auto first_image = work_.Scan(journal());
-    const auto second = LoadAndRecover(other);
-    const auto second_image = work_.Scan(journal());
-    ASSERT_TRUE(first_image.ok() && second_image.ok());
-    EXPECT_EQ(first.outcome, second.outcome);
-    EXPECT_EQ(*first_image, *second_image) << recorded_.IdOf(recorded_.states[states[0]]) << " and "
-                                           << recorded_.IdOf(recorded_.states[other]);
-    ++compared;
-  }
-  EXPECT_GT(compared, 10U);
 }
 
 }  // namespace

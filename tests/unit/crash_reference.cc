@@ -102,24 +102,26 @@ RandomDisk::RandomDisk(uint64_t seed, const RandomOptions& options) {
   EXPECT_EQ(history.base, base);
 }
 
-TestSpace::TestSpace(const RandomDisk& disk, const DeviceModel& model)
+TestSpace::TestSpace(const RandomDisk& disk, const DeviceModel& model, uint32_t block_bytes)
     : history(disk.history), base(disk.first_image) {
   EXPECT_TRUE(ChooseBase(history, model, true).ok());
   FoldBase(history, {reinterpret_cast<uint8_t*>(base.data()), base.size()}, model.discard_keeps);
-  auto made = CrashSpace::Make(history, AsBytes(base), model, "vol");
+  auto made = CrashSpace::Make(history, AsBytes(base), model, "vol", block_bytes);
   EXPECT_TRUE(made.ok());
   space = *std::move(made);
 }
 
-std::string BytesOf(const CrashSpace& space, const image::ImageState& state) {
-  const auto& table = space.table();
-  std::string image(reinterpret_cast<const char*>(table.base().data()), table.base().size());
-  for (size_t rank = 0; rank < state.size(); ++rank) {
-    const auto bytes = table.Content(state[rank]);
-    image.replace(table.blocks()[rank] * table.block_bytes(), bytes.size(),
-                  reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
-  return image;
+std::string BytesOf(const image::CowImage& image) {
+  std::string bytes(image.size_bytes(), '\0');
+  image.Read(0, {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
+  return bytes;
+}
+
+std::string BytesOf(const CrashSpace& space, size_t cut, const std::vector<size_t>& lost,
+                    bool overlapping_older) {
+  StateCursor cursor(space);
+  cursor.MoveTo(cut, lost, overlapping_older);
+  return BytesOf(cursor.image());
 }
 
 Reference::Reference(const RandomDisk& disk, const DeviceModel& model)

@@ -13,7 +13,7 @@
 #include "framework/blocklog/history.h"
 #include "framework/blocklog/log_reader.h"
 #include "framework/blocklog/log_writer.h"
-#include "framework/crashstate/crash_space.h"
+#include "framework/crashstate/state_cursor.h"
 
 namespace plugpull::crashstate {
 
@@ -55,15 +55,18 @@ struct RandomDisk {
 
 // A space over a random disk, which keeps its own base image.
 struct TestSpace {
-  TestSpace(const RandomDisk& disk, const DeviceModel& model);
+  TestSpace(const RandomDisk& disk, const DeviceModel& model, uint32_t block_bytes = 0);
 
   blocklog::History history;
   std::string base;
   std::unique_ptr<CrashSpace> space;
 };
 
-// The whole disk in a state.
-std::string BytesOf(const CrashSpace& space, const image::ImageState& state);
+// The whole disk.
+std::string BytesOf(const image::CowImage& image);
+// In a state, built by a cursor that has not moved before.
+std::string BytesOf(const CrashSpace& space, size_t cut, const std::vector<size_t>& lost,
+                    bool overlapping_older);
 
 // What may be on the disk after a cut before event `cut`, from the definition.
 class Reference {

@@ -66,10 +66,8 @@ void ForEachSpace(const RandomOptions& options, uint64_t histories, const Body& 
 // The images of a list, with the order of each.
 std::set<std::string> ImagesOf(const CrashSpace& space, const Enumeration& enumeration) {
   std::set<std::string> images;
-  StateBuilder builder(space);
   for (const auto& spec : enumeration.states) {
-    images.insert(
-        BytesOf(space, builder.Build(spec.cut, LostOf(space, spec), spec.overlapping_older)));
+    images.insert(BytesOf(space, spec.cut, LostOf(space, spec), spec.overlapping_older));
   }
   return images;
 }
@@ -331,7 +329,6 @@ TEST(Enumerate, EveryIdBuildsTheImageOfItsState) {
                [](const CrashSpace& space, const Reference& reference) {
                  const auto listed =
                      EnumerateStates(space, CheckOf(std::string(kAll) + "max_states: 200"), 3);
-                 StateBuilder builder(space);
                  for (const auto& spec : listed.states) {
                    const auto id = CrashStateId::Parse(IdOf(space, spec).ToString());
                    ASSERT_TRUE(id.ok());
@@ -339,7 +336,7 @@ TEST(Enumerate, EveryIdBuildsTheImageOfItsState) {
                    ASSERT_TRUE(cut.ok());
                    const auto lost = space.LostEvents(*cut, id->selection);
                    ASSERT_TRUE(lost.ok()) << lost.error().ToString();
-                   ASSERT_EQ(BytesOf(space, builder.Build(*cut, *lost, id->overlapping_older)),
+                   ASSERT_EQ(BytesOf(space, *cut, *lost, id->overlapping_older),
                              reference.Image(spec.cut, {lost->begin(), lost->end()},
                                              spec.overlapping_older));
                  }
@@ -348,31 +345,30 @@ TEST(Enumerate, EveryIdBuildsTheImageOfItsState) {
 
 TEST(Enumerate, ATwinFollowsItsStateAndIsAnotherImage) {
   size_t twins = 0;
-  ForEachSpace({.events_max = 20, .fua_permille = 400}, 40,
-               [&](const CrashSpace& space, const Reference&) {
-                 const auto listed =
-                     EnumerateStates(space, CheckOf(std::string(kAll) + "max_states: 2000"), 3);
-                 StateBuilder builder(space);
-                 uint64_t counted = 0;
-                 for (size_t i = 0; i < listed.states.size(); ++i) {
-                   const auto& spec = listed.states[i];
-                   const auto lost = LostOf(space, spec);
-                   if (!spec.overlapping_older) {
-                     const bool differs = BytesOf(space, builder.Build(spec.cut, lost, false)) !=
-                                          BytesOf(space, builder.Build(spec.cut, lost, true));
-                     const bool has_twin =
-                         i + 1 < listed.states.size() && listed.states[i + 1].overlapping_older;
-                     ASSERT_EQ(differs, has_twin);
-                     continue;
-                   }
-                   ++counted;
-                   ASSERT_EQ(listed.states[i - 1].cut, spec.cut);
-                   ASSERT_EQ(listed.states[i - 1].selection, spec.selection);
-                   ASSERT_FALSE(listed.states[i - 1].overlapping_older);
-                 }
-                 ASSERT_EQ(counted, listed.order_unknown);
-                 twins += counted;
-               });
+  ForEachSpace(
+      {.events_max = 20, .fua_permille = 400}, 40, [&](const CrashSpace& space, const Reference&) {
+        const auto listed =
+            EnumerateStates(space, CheckOf(std::string(kAll) + "max_states: 2000"), 3);
+        uint64_t counted = 0;
+        for (size_t i = 0; i < listed.states.size(); ++i) {
+          const auto& spec = listed.states[i];
+          const auto lost = LostOf(space, spec);
+          if (!spec.overlapping_older) {
+            const bool differs =
+                BytesOf(space, spec.cut, lost, false) != BytesOf(space, spec.cut, lost, true);
+            const bool has_twin =
+                i + 1 < listed.states.size() && listed.states[i + 1].overlapping_older;
+            ASSERT_EQ(differs, has_twin);
+            continue;
+          }
+          ++counted;
+          ASSERT_EQ(listed.states[i - 1].cut, spec.cut);
+          ASSERT_EQ(listed.states[i - 1].selection, spec.selection);
+          ASSERT_FALSE(listed.states[i - 1].overlapping_older);
+        }
+        ASSERT_EQ(counted, listed.order_unknown);
+        twins += counted;
+      });
   EXPECT_GT(twins, 0U);
 }
 

@@ -50,15 +50,17 @@ std::vector<size_t> AsList(const std::set<size_t>& set) { return {set.begin(), s
 TEST(CrashSpace, NamesExactlyTheImagesOfTheDefinition) {
   ForEachSpace({}, kHistories, [](const CrashSpace& space, const Reference& reference) {
     ASSERT_EQ(space.first_cut(), reference.base());
-    StateBuilder builder(space);
+    StateCursor cursor(space);
     std::vector<size_t> volatile_events;
     for (size_t cut = space.first_cut(); cut <= space.last_cut(); ++cut) {
       space.VolatileEvents(cut, volatile_events);
       ASSERT_EQ(volatile_events, reference.Volatile(cut)) << "cut " << cut;
       std::set<std::string> images;
       for (const auto& lost : Subsets(volatile_events)) {
-        images.insert(BytesOf(space, builder.Build(cut, AsList(lost), false)));
-        images.insert(BytesOf(space, builder.Build(cut, AsList(lost), true)));
+        for (const bool older : {false, true}) {
+          cursor.MoveTo(cut, AsList(lost), older);
+          images.insert(BytesOf(cursor.image()));
+        }
       }
       ASSERT_EQ(images, reference.Images(cut)) << "cut " << cut;
     }
@@ -67,12 +69,12 @@ TEST(CrashSpace, NamesExactlyTheImagesOfTheDefinition) {
 
 TEST(CrashSpace, EveryStateIsTheImageThatItsLostWritesGive) {
   ForEachSpace({}, kHistories, [](const CrashSpace& space, const Reference& reference) {
-    StateBuilder builder(space);
+    StateCursor cursor(space);
     for (size_t cut = space.first_cut(); cut <= space.last_cut(); ++cut) {
       for (const auto& lost : Subsets(reference.Volatile(cut))) {
         for (const bool older : {false, true}) {
-          ASSERT_EQ(BytesOf(space, builder.Build(cut, AsList(lost), older)),
-                    reference.Image(cut, lost, older))
+          cursor.MoveTo(cut, AsList(lost), older);
+          ASSERT_EQ(BytesOf(cursor.image()), reference.Image(cut, lost, older))
               << "cut " << cut << ", " << lost.size() << " lost, older " << older;
         }
       }
@@ -105,44 +107,58 @@ TEST(CrashSpace, HonestOrderIsNotSaidToBeUnknownWithoutForcedWrites) {
   });
 }
 
-TEST(StateBuilder, GivesTheSameInAnyOrderOfCuts) {
-  ForEachSpace({.events_max = 20}, 40, [](const CrashSpace& space, const Reference&) {
-    StateBuilder builder(space);
-    Prng prng(7);
-    std::vector<size_t> scratch;
-    std::vector<size_t> lost;
-    for (int i = 0; i < 60; ++i) {
-      const size_t cut = prng.Between(space.first_cut(), space.last_cut());
-      Selection sample;
-      sample.kind = Selection::Kind::kSample;
-      sample.seed = prng.Next();
-      sample.lose_permille = 400;
-      space.LostEventsInto(cut, sample, scratch, lost);
-      const bool older = prng.Chance(300);
-      ASSERT_EQ(builder.Build(cut, lost, older), StateBuilder(space).Build(cut, lost, older));
-    }
-  });
+// Moves a cursor about; every state is the definition's.
+void WalkAtRandom(const CrashSpace& space, const Reference& reference) {
+  StateCursor cursor(space);
+  Prng prng(7);
+  std::vector<size_t> scratch;
+  std::vector<size_t> lost;
+  for (int i = 0; i < 60; ++i) {
+    const size_t cut = prng.Between(space.first_cut(), space.last_cut());
+    Selection sample;
+    sample.kind = Selection::Kind::kSample;
+    sample.seed = prng.Next();
+    sample.lose_permille = 400;
+    space.LostEventsInto(cut, sample, scratch, lost);
+    const bool older = prng.Chance(300);
+    cursor.MoveTo(cut, lost, older);
+    ASSERT_EQ(BytesOf(cursor.image()), reference.Image(cut, {lost.begin(), lost.end()}, older))
+        << "cut " << cut << ", step " << i;
+  }
 }
 
-TEST(StateBuilder, EqualImagesAreEqualStates) {
-  ForEachSpace({}, 40, [](const CrashSpace& space, const Reference& reference) {
-    std::set<std::string> images;
-    std::set<image::ImageState> states;
-    StateBuilder builder(space);
-    for (size_t cut = space.first_cut(); cut <= space.last_cut(); ++cut) {
-      for (const auto& lost : Subsets(reference.Volatile(cut))) {
-        const auto& state = builder.Build(cut, AsList(lost), false);
-        states.insert(state);
-        images.insert(BytesOf(space, state));
+// Also where a block of the image has several units, and a last one that the disk does not fill.
+TEST(StateCursor, GivesTheSameFromWhereverItComes) {
+  for (const uint32_t block_bytes : {512U, 1024U, 4096U}) {
+    for (uint64_t seed = 0; seed < 40; ++seed) {
+      const RandomDisk disk(seed, {.events_max = 20});
+      for (const DeviceModel& model : Models()) {
+        const TestSpace test(disk, model, block_bytes);
+        const CrashSpace& space = *test.space;
+        const Reference reference(disk, model);
+        WalkAtRandom(space, reference);
       }
     }
-    ASSERT_EQ(images.size(), states.size());
+  }
+}
+TEST(StateCursor, EqualImagesHaveEqualSums) {
+  ForEachSpace({}, 40, [](const CrashSpace& space, const Reference& reference) {
+    std::set<std::string> images;
+    std::set<image::DifferenceSum> sums;
+    StateCursor cursor(space);
+    for (size_t cut = space.first_cut(); cut <= space.last_cut(); ++cut) {
+      for (const auto& lost : Subsets(reference.Volatile(cut))) {
+        cursor.MoveTo(cut, AsList(lost), false);
+        sums.insert(cursor.image().sum());
+        images.insert(BytesOf(cursor.image()));
+      }
+    }
+    ASSERT_EQ(images.size(), sums.size());
   });
 }
 
 TEST(CrashSpace, AnIdBuildsItsImageAgain) {
   ForEachSpace({.events_max = 16}, 60, [](const CrashSpace& space, const Reference&) {
-    StateBuilder builder(space);
     Prng prng(3);
     std::vector<size_t> scratch;
     std::vector<size_t> lost;
@@ -155,7 +171,7 @@ TEST(CrashSpace, AnIdBuildsItsImageAgain) {
       spec.selection.last = prng.Below(4);
       spec.overlapping_older = prng.Chance(500);
       space.LostEventsInto(cut, spec.selection, scratch, lost);
-      const auto state = builder.Build(cut, lost, spec.overlapping_older);
+      const std::string image = BytesOf(space, cut, lost, spec.overlapping_older);
       const auto id = CrashStateId::Parse(IdOf(space, spec).ToString());
       ASSERT_TRUE(id.ok());
       EXPECT_EQ(id->model, space.model());
@@ -165,7 +181,7 @@ TEST(CrashSpace, AnIdBuildsItsImageAgain) {
       const auto lost_again = space.LostEvents(*cut_again, id->selection);
       ASSERT_TRUE(lost_again.ok());
       EXPECT_EQ(*lost_again, lost);
-      EXPECT_EQ(StateBuilder(space).Build(*cut_again, *lost_again, id->overlapping_older), state);
+      EXPECT_EQ(BytesOf(space, *cut_again, *lost_again, id->overlapping_older), image);
     }
   });
 }
@@ -243,7 +259,7 @@ class ByHand : public testing::Test {
     log_ = *blocklog::ReadLog(writer_.bytes(), {});
     history_ = *blocklog::MakeHistory(log_, {Bytes(2048), Bytes(0)});
     space_ = *CrashSpace::Make(history_, base_, model, "vol");
-    const std::string image = BytesOf(*space_, StateBuilder(*space_).Build(cut, lost, older));
+    const std::string image = BytesOf(*space_, cut, lost, older);
     return {image[0], image[512], image[1024], image[1536]};
   }
 

@@ -45,8 +45,7 @@ class FsckTest : public testing::Test {
 
   // The image as the oracle gets it.
   WorkImage& Load() {
-    table_ = std::make_unique<image::BlockTable>(image_, kBlock, std::vector<uint64_t>{});
-    auto work = WorkImage::Make(*table_, std::vector<os::Extent>{{Bytes(0), Bytes(image_.size())}});
+    auto work = WorkImage::Make(image_, std::vector<os::Extent>{{Bytes(0), Bytes(image_.size())}});
     EXPECT_TRUE(work.ok());
     work_ = std::make_unique<WorkImage>(*std::move(work));
     return *work_;
@@ -66,7 +65,6 @@ class FsckTest : public testing::Test {
   Image image_;
   ext4::JournalLayout journal_;
   std::unique_ptr<JournalBuilder> builder_;
-  std::unique_ptr<image::BlockTable> table_;
   std::unique_ptr<WorkImage> work_;
 };
 

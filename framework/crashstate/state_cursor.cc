@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/crashstate/state_cursor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "framework/base/check.h"
+
+namespace plugpull::crashstate {
+
+StateCursor::StateCursor(const CrashSpace& space)
+    : space_(space),
+      store_(space.block_bytes(),
+             space.unit_bytes() == space.block_bytes() ? &space.contents() : nullptr),
+      image_(space.base(), store_),
+      units_per_block_(space.block_bytes() / space.unit_bytes()),
+      cut_(space.first_cut()),
+      is_lost_(space.history().events.size()),
+      is_touched_(space.units().size()) {
+  const auto& events = space.history().events;
+  segment_.reserve(events.size());
+  uint32_t flushes = 0;
+  for (const auto& event : events) segment_.push_back(flushes += event.HasFlush() ? 1 : 0);
+  if (units_per_block_ > 1) now_.resize(space.units().size());
+}
+
+void StateCursor::Touch(size_t event) {
+  for (const uint32_t rank : space_.RanksOf(event)) {
+    if (is_touched_[rank]) continue;
+    is_touched_[rank] = true;
+    touched_.push_back(rank);
+  }
+}
+
+// Events below `end` that are lost in just one of the two states.
+void StateCursor::TouchDifference(const std::vector<size_t>& lost, size_t end) {
+  auto a = lost_.begin();
+  auto b = lost.begin();
+  while (a != lost_.end() || b != lost.end()) {
+    if (a != lost_.end() && b != lost.end() && *a == *b) {
+      ++a;
+      ++b;
+      continue;
+    }
+    const size_t event = b == lost.end() || (a != lost_.end() && *a < *b) ? *a++ : *b++;
+    if (event < end) Touch(event);
+  }
+}
+
+// Of the segment of the arrival before `last`, the forced write that arrived last, else what
+// arrived last.
+const image::Content* StateCursor::WinnerOfSegment(std::span<const Arrival> arrivals,
+                                                   size_t last) const {
+  const auto& events = space_.history().events;
+  const uint32_t segment = segment_[arrivals[last].event];
+  for (size_t i = last + 1; i-- > 0 && segment_[arrivals[i].event] == segment;) {
+    if (events[arrivals[i].event].fua && !is_lost_[arrivals[i].event]) return arrivals[i].content;
+  }
+  return arrivals[last].content;
+}
+
+// What a unit holds in the state; null: what the base has.
+const image::Content* StateCursor::Winner(size_t rank) const {
+  const auto arrivals = space_.ArrivalsAt(rank);
+  const auto end =
+      std::lower_bound(arrivals.begin(), arrivals.end(), cut_,
+                       [](const Arrival& arrival, size_t cut) { return arrival.event < cut; });
+  for (auto i = static_cast<size_t>(end - arrivals.begin()); i-- > 0;) {
+    if (is_lost_[arrivals[i].event]) continue;
+    return overlapping_older_ ? WinnerOfSegment(arrivals, i) : arrivals[i].content;
+  }
+  return nullptr;
+}
+
+void StateCursor::Place(size_t rank, const image::Content* content) {
+  const uint64_t unit = space_.units()[rank];
+  if (units_per_block_ == 1) return image_.Set(unit, content);
+  if (now_[rank] == content) return;
+  now_[rank] = content;
+  const uint64_t block = unit / units_per_block_;
+  if (stale_blocks_.empty() || stale_blocks_.back() != block) stale_blocks_.push_back(block);
+}
+
+void StateCursor::ComposeBlock(uint64_t block) {
+  const auto base = image_.BaseBlock(block);
+  composed_.assign(base.begin(), base.end());
+  const auto& units = space_.units();
+  const uint64_t first = block * units_per_block_;
+  for (auto unit = std::lower_bound(units.begin(), units.end(), first);
+       unit != units.end() && *unit < first + units_per_block_; ++unit) {
+    const image::Content* content = now_[static_cast<size_t>(unit - units.begin())];
+    if (content == nullptr) continue;
+    std::memcpy(composed_.data() + (*unit - first) * space_.unit_bytes(), content->bytes,
+                space_.unit_bytes());
+  }
+  image_.SetCopy(block, composed_);
+}
+
+void StateCursor::MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older) {
+  PP_CHECK(cut >= space_.first_cut() && cut <= space_.last_cut());
+  PP_CHECK(lost.empty() || lost.back() < cut);
+  const size_t end = std::max(cut_, cut);
+  for (size_t event = std::min(cut_, cut); event < end; ++event) Touch(event);
+  TouchDifference(lost, end);
+  if (overlapping_older_ != overlapping_older) {
+    for (const size_t event : space_.overlaps()) {
+      if (event < end) Touch(event);
+    }
+  }
+  for (const size_t event : lost_) is_lost_[event] = false;
+  for (const size_t event : lost) is_lost_[event] = true;
+  lost_ = lost;
+  cut_ = cut;
+  overlapping_older_ = overlapping_older;
+  // Ascending, so that the units of a block come one after the other.
+  if (units_per_block_ > 1) std::sort(touched_.begin(), touched_.end());
+  for (const uint32_t rank : touched_) {
+    Place(rank, Winner(rank));
+    is_touched_[rank] = false;
+  }
+  touched_.clear();
+  for (const uint64_t block : stale_blocks_) ComposeBlock(block);
+  stale_blocks_.clear();
+}
+
+}  // namespace plugpull::crashstate

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Builds crash states by moving one image from state to state: a move costs what differs between
+// the two, whatever the size of the disk and the length of the log.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "framework/crashstate/crash_space.h"
+#include "framework/image/cow_image.h"
+
+namespace plugpull::crashstate {
+
+// One for each thread. Begins at the base.
+class StateCursor {
+ public:
+  explicit StateCursor(const CrashSpace& space);  // outlives the cursor
+  StateCursor(const StateCursor&) = delete;
+
+  // Makes the image the state at `cut` without the `lost` events (ascending, all below `cut`).
+  // With `overlapping_older` forced writes come behind the plain ones between the same two flushes.
+  void MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older);
+
+  const CrashSpace& space() const { return space_; }
+  // The present state. Its changes are for the caller to clear.
+  image::CowImage& image() { return image_; }
+  const image::CowImage& image() const { return image_; }
+
+ private:
+  void Touch(size_t event);
+  void TouchDifference(const std::vector<size_t>& lost, size_t end);
+  const image::Content* Winner(size_t rank) const;
+  const image::Content* WinnerOfSegment(std::span<const Arrival> arrivals, size_t last) const;
+  void Place(size_t rank, const image::Content* content);
+  void ComposeBlock(uint64_t block);
+
+  const CrashSpace& space_;
+  image::ContentStore store_;  // of blocks that no log write holds whole
+  image::CowImage image_;
+  const uint32_t units_per_block_;
+  std::vector<uint32_t> segment_;  // by event: how many flushes came before it
+
+  size_t cut_;
+  bool overlapping_older_ = false;
+  std::vector<size_t> lost_;
+  std::vector<bool> is_lost_;  // by event
+
+  // Of one move.
+  std::vector<uint32_t> touched_;  // ranks, each once
+  std::vector<bool> is_touched_;   // by rank
+  // Where a block has more than one unit: what the units hold now, by rank; null: as in the base.
+  std::vector<const image::Content*> now_;
+  std::vector<uint64_t> stale_blocks_;
+  std::vector<uint8_t> composed_;
+};
+
+}  // namespace plugpull::crashstate
