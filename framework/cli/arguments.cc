@@ -80,6 +80,8 @@ void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
   AddSeed(*command, check.seed, "draw other states");
   command->add_option("--jobs,-j", check.jobs, "threads (default: processors)")
       ->check(CLI::Range(1U, kJobsMax));
+  command->add_flag("--e2fsck-only", check.e2fsck_only,
+                    "recover and judge every image with e2fsck, nothing in process (slow)");
   command->add_option("--baseline", check.baseline,
                       "report.json of an older run: only new findings fail");
   command->add_flag("--json", check.json, "JSON on stdout in place of the table");

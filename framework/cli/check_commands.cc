@@ -53,6 +53,7 @@ int CheckRecordings(const CheckArguments& arguments) {
         arguments.jobs != 0 ? arguments.jobs : std::max(1U, std::thread::hardware_concurrency());
     options.seed = arguments.seed;
     options.max_states = arguments.max_states;
+    options.e2fsck_only = arguments.e2fsck_only;
     options.progress = [&](const std::string& what, uint64_t done, uint64_t total) {
       progress.Show(what, "checking crash states", done, total);
     };

@@ -43,6 +43,7 @@ struct CheckArguments {
   std::string out;
   std::optional<uint64_t> seed;
   unsigned jobs = 0;
+  bool e2fsck_only = false;
   std::string baseline;
   bool json = false;
 };

@@ -35,6 +35,10 @@ struct FileSystem::Impl {
     if (fs != nullptr) ext2fs_free(fs);
   }
 
+  // To be called before an inode is read: libext2fs 1.47 writes an inode whose checksum is wrong
+  // over one that it keeps, and would go on giving its bytes for the other inode.
+  void ForgetInodes() { (void)ext2fs_flush_icache(fs); }
+
   Result<const std::map<std::string, uint32_t>*> Names(uint32_t folder) {
     if (const auto it = folders.find(folder); it != folders.end()) return &it->second;
     std::map<std::string, uint32_t> names;
@@ -44,6 +48,7 @@ struct FileSystem::Impl {
       if (entry->inode != 0) found.emplace(std::string(entry->name, length), entry->inode);
       return found.size() > kNamesPerFolderMax ? DIRENT_ABORT : 0;
     };
+    ForgetInodes();
     const errcode_t error = ext2fs_dir_iterate(fs, folder, 0, nullptr, add, &names);
     if (error != 0) {
       return UserError(
@@ -58,6 +63,7 @@ struct FileSystem::Impl {
 
   Result<Node> NodeOf(uint32_t number) {
     ext2_inode inode{};
+    ForgetInodes();
     if (const errcode_t error = ext2fs_read_inode(fs, number, &inode); error != 0) {
       return UserError(fmt::format("inode {} cannot be read: {}", number, LibraryMessage(error)));
     }
@@ -114,6 +120,7 @@ Result<std::optional<Node>> FileSystem::Lookup(std::string_view path) {
 Result<void> FileSystem::Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out) {
   std::memset(out.data(), 0, out.size());
   ext2_file_t file = nullptr;
+  impl_->ForgetInodes();
   errcode_t error = ext2fs_file_open(impl_->fs, inode, 0, &file);
   __u64 at = 0;
   if (error == 0) error = ext2fs_file_llseek(file, offset, EXT2_SEEK_SET, &at);

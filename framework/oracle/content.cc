@@ -23,6 +23,7 @@ using workload::ReachObligation;
 using Kind = ContentViolation::Kind;
 using Found = ContentViolation::Found;
 
+constexpr size_t kRememberedMax = 1'000'000;
 constexpr size_t kWindowBytes = 64 << 10;
 static_assert(kWindowBytes % kCellBytes == 0);
 
@@ -44,10 +45,29 @@ bool Holds(uint64_t file, uint64_t version, uint64_t offset, std::span<const uin
                       : workload::HoldsContent(file, version, offset, bytes);
 }
 
-class Judge {
+}  // namespace
+
+struct ContentMemo::Impl {
+  struct Key {
+    image::Fingerprint stamp;
+    uint64_t serial;
+    bool operator==(const Key&) const = default;
+  };
+  struct Hash {
+    size_t operator()(const Key& key) const {
+      return key.stamp.low ^ (key.serial * 0x9e3779b97f4a7c15ULL);
+    }
+  };
+  std::unordered_map<Key, std::optional<ContentViolation>, Hash> mismatches;
+};
+
+ContentMemo::ContentMemo() : impl_(std::make_unique<Impl>()) {}
+ContentMemo::~ContentMemo() = default;
+
+class ContentJudge {
  public:
-  Judge(const workload::Obligations& obligations, FileSystemView& view)
-      : obligations_(obligations), view_(view) {}
+  ContentJudge(const workload::Obligations& obligations, FileSystemView& view, ContentMemo* memo)
+      : obligations_(obligations), view_(view), memo_(memo == nullptr ? nullptr : &*memo->impl_) {}
 
   ContentVerdict Run();
 
@@ -63,6 +83,7 @@ class Judge {
   void CheckFile(const NameObligation& name, const NodeInfo& node);
   void CheckReach(const ReachObligation& reach);
   const Mismatch& Compare(const NodeInfo& node, const FileObligation& content);
+  Mismatch Remembered(const NodeInfo& node, const FileObligation& content);
   Mismatch CompareSize(const NodeInfo& node, const FileObligation& content) const;
   Mismatch CompareBytes(const NodeInfo& node, const FileObligation& content);
   Mismatch CompareStretch(const NodeInfo& node, uint64_t file, const ByteObligation& owed,
@@ -81,6 +102,7 @@ class Judge {
 
   const workload::Obligations& obligations_;
   FileSystemView& view_;
+  ContentMemo::Impl* memo_;
   ContentVerdict verdict_;
   std::string unseen_;  // what could not be looked at
   // By inode; references to what is in it stay good.
@@ -91,7 +113,7 @@ class Judge {
   size_t window_bytes_ = 0;  // 0: nothing is in it
 };
 
-ContentVerdict Judge::Run() {
+ContentVerdict ContentJudge::Run() {
   for (const NameObligation* name : obligations_.names) CheckName(*name);
   for (const ReachObligation* reach : obligations_.files) CheckReach(*reach);
   if (verdict_.violation_count > 0) {
@@ -107,7 +129,7 @@ ContentVerdict Judge::Run() {
   return std::move(verdict_);
 }
 
-void Judge::Report(const std::string& path, ContentViolation violation) {
+void ContentJudge::Report(const std::string& path, ContentViolation violation) {
   ++verdict_.violation_count;
   if (verdict_.violations.size() >= kContentViolationsMax) return;
   violation.path = "/" + path;
@@ -115,7 +137,7 @@ void Judge::Report(const std::string& path, ContentViolation violation) {
   verdict_.violations.push_back(std::move(violation));
 }
 
-void Judge::ReportName(const NameObligation& name, Kind kind, const std::string& what) {
+void ContentJudge::ReportName(const NameObligation& name, Kind kind, const std::string& what) {
   ContentViolation violation;
   violation.kind = kind;
   violation.file = name.allowed[0].binding.file;
@@ -125,7 +147,7 @@ void Judge::ReportName(const NameObligation& name, Kind kind, const std::string&
   Report(*name.path, std::move(violation));
 }
 
-void Judge::CheckName(const NameObligation& name) {
+void ContentJudge::CheckName(const NameObligation& name) {
   ++verdict_.names_checked;
   auto found = view_.Lookup(*name.path);
   const bool may_be_absent = name.Allows(Binding::Kind::kAbsent);
@@ -156,7 +178,7 @@ void Judge::CheckName(const NameObligation& name) {
 }
 
 // The name may stand for any of several files: it is as it should be when one of them fits.
-void Judge::CheckFile(const NameObligation& name, const NodeInfo& node) {
+void ContentJudge::CheckFile(const NameObligation& name, const NodeInfo& node) {
   const ContentViolation* first = nullptr;
   for (const AllowedBinding& one : name.allowed) {
     if (one.binding.kind != Binding::Kind::kFile) continue;
@@ -167,7 +189,7 @@ void Judge::CheckFile(const NameObligation& name, const NodeInfo& node) {
   Report(*name.path, *first);
 }
 
-void Judge::CheckReach(const ReachObligation& reach) {
+void ContentJudge::CheckReach(const ReachObligation& reach) {
   const std::string* path = nullptr;
   std::optional<ContentViolation> nearest;
   for (const std::string* name : reach.names) {
@@ -191,19 +213,36 @@ void Judge::CheckReach(const ReachObligation& reach) {
   Report(*reach.names.back(), std::move(violation));
 }
 
-const Judge::Mismatch& Judge::Compare(const NodeInfo& node, const FileObligation& content) {
+const ContentJudge::Mismatch& ContentJudge::Compare(const NodeInfo& node,
+                                                    const FileObligation& content) {
   std::deque<Compared>& known = compared_[node.inode];
   for (const Compared& one : known) {
     if (one.content == &content) return one.mismatch;
   }
   ++verdict_.files_checked;
-  Mismatch mismatch = CompareSize(node, content);
-  if (!mismatch) mismatch = CompareBytes(node, content);
-  known.push_back({&content, std::move(mismatch)});
+  known.push_back({&content, Remembered(node, content)});
   return known.back().mismatch;
 }
 
-Judge::Mismatch Judge::CompareSize(const NodeInfo& node, const FileObligation& content) const {
+ContentJudge::Mismatch ContentJudge::Remembered(const NodeInfo& node,
+                                                const FileObligation& content) {
+  const bool worth_it = memo_ != nullptr && content.serial != 0;
+  const auto stamp = worth_it ? view_.Stamp(node.inode) : std::nullopt;
+  if (stamp) {
+    const auto it = memo_->mismatches.find({*stamp, content.serial});
+    if (it != memo_->mismatches.end()) return it->second;
+  }
+  Mismatch mismatch = CompareSize(node, content);
+  if (!mismatch) mismatch = CompareBytes(node, content);
+  if (stamp) {
+    if (memo_->mismatches.size() >= kRememberedMax) memo_->mismatches.clear();
+    memo_->mismatches.emplace(ContentMemo::Impl::Key{*stamp, content.serial}, mismatch);
+  }
+  return mismatch;
+}
+
+ContentJudge::Mismatch ContentJudge::CompareSize(const NodeInfo& node,
+                                                 const FileObligation& content) const {
   const auto fits = [&](const workload::SizeRange& range) {
     return node.size >= range.low_bytes && node.size <= range.high_bytes;
   };
@@ -223,7 +262,8 @@ Judge::Mismatch Judge::CompareSize(const NodeInfo& node, const FileObligation& c
   return violation;
 }
 
-Judge::Mismatch Judge::CompareBytes(const NodeInfo& node, const FileObligation& content) {
+ContentJudge::Mismatch ContentJudge::CompareBytes(const NodeInfo& node,
+                                                  const FileObligation& content) {
   window_bytes_ = 0;
   for (const ByteObligation& owed : content.bytes) {
     const uint64_t end = std::min(owed.end, node.size);
@@ -234,8 +274,8 @@ Judge::Mismatch Judge::CompareBytes(const NodeInfo& node, const FileObligation& 
   return std::nullopt;
 }
 
-Judge::Mismatch Judge::CompareStretch(const NodeInfo& node, uint64_t file,
-                                      const ByteObligation& owed, uint64_t end) {
+ContentJudge::Mismatch ContentJudge::CompareStretch(const NodeInfo& node, uint64_t file,
+                                                    const ByteObligation& owed, uint64_t end) {
   for (uint64_t offset = owed.start; offset < end;) {
     if (Status status = Fill(node, offset, node.size); !status.ok()) {
       ContentViolation violation;
@@ -259,8 +299,8 @@ Judge::Mismatch Judge::CompareStretch(const NodeInfo& node, uint64_t file,
   return std::nullopt;
 }
 
-Judge::Mismatch Judge::CompareCells(uint64_t file, const ByteObligation& owed, uint64_t offset,
-                                    uint64_t end) {
+ContentJudge::Mismatch ContentJudge::CompareCells(uint64_t file, const ByteObligation& owed,
+                                                  uint64_t offset, uint64_t end) {
   for (uint64_t next = offset; offset < end; offset = next) {
     next = std::min(end, (offset / kCellBytes + 1) * kCellBytes);
     const std::span<const uint8_t> cell = Window(offset, next);
@@ -273,7 +313,8 @@ Judge::Mismatch Judge::CompareCells(uint64_t file, const ByteObligation& owed, u
   return std::nullopt;
 }
 
-ContentViolation Judge::Describe(uint64_t file, const ByteObligation& owed, uint64_t offset) const {
+ContentViolation ContentJudge::Describe(uint64_t file, const ByteObligation& owed,
+                                        uint64_t offset) const {
   ContentViolation violation;
   violation.kind = Kind::kBytesLost;
   violation.file = file;
@@ -310,7 +351,7 @@ ContentViolation Judge::Describe(uint64_t file, const ByteObligation& owed, uint
   return violation;
 }
 
-Status Judge::Fill(const NodeInfo& node, uint64_t offset, uint64_t end) {
+Status ContentJudge::Fill(const NodeInfo& node, uint64_t offset, uint64_t end) {
   const bool inside = window_bytes_ > 0 && window_inode_ == node.inode && offset >= window_start_ &&
                       offset < window_start_ + window_bytes_;
   if (inside) return OkStatus();
@@ -325,12 +366,10 @@ Status Judge::Fill(const NodeInfo& node, uint64_t offset, uint64_t end) {
   return OkStatus();
 }
 
-std::span<const uint8_t> Judge::Window(uint64_t offset, uint64_t end) const {
+std::span<const uint8_t> ContentJudge::Window(uint64_t offset, uint64_t end) const {
   const uint64_t last = std::min(end, window_start_ + window_bytes_);
   return std::span(window_).subspan(offset - window_start_, last - offset);
 }
-
-}  // namespace
 
 const char* ContentViolationName(ContentViolation::Kind kind) {
   switch (kind) {
@@ -352,8 +391,9 @@ const char* ContentViolationName(ContentViolation::Kind kind) {
   return "unknown";
 }
 
-ContentVerdict JudgeContent(const workload::Obligations& obligations, FileSystemView& view) {
-  return Judge(obligations, view).Run();
+ContentVerdict JudgeContent(const workload::Obligations& obligations, FileSystemView& view,
+                            ContentMemo* memo) {
+  return ContentJudge(obligations, view, memo).Run();
 }
 
 ContentVerdict JudgeContent(const workload::ObligationIndex& index,

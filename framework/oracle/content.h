@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -65,10 +66,25 @@ struct ContentVerdict {
 // "name missing", "bytes lost" and so on.
 const char* ContentViolationName(ContentViolation::Kind kind);
 
+// What was found of files that have not changed since: for states that are judged one after the
+// other with obligations of one tracker. One thread.
+class ContentMemo {
+ public:
+  ContentMemo();
+  ~ContentMemo();
+
+ private:
+  friend class ContentJudge;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 // Compares what must be there with what is. An image that cannot be read where something must be
 // is a violation; where merely nothing may be, the verdict is unknown unless something else is
 // violated. Uses `view` from the calling thread only.
-ContentVerdict JudgeContent(const workload::Obligations& obligations, FileSystemView& view);
+// `memo` may be null.
+ContentVerdict JudgeContent(const workload::Obligations& obligations, FileSystemView& view,
+                            ContentMemo* memo = nullptr);
 
 // The same at a cut of a trace, for a caller without an ObligationTracker of its own. Unknown when
 // the key does not fit the trace.

@@ -4,7 +4,14 @@
 namespace plugpull::oracle {
 
 Result<std::optional<NodeInfo>> Ext4View::Lookup(const std::string& path) {
-  PP_ASSIGN_OR_RETURN(const auto node, fs_.Lookup(path));
+  std::optional<ext4::Node> node;
+  ext4::TreeReader::Answer quick;
+  if (reader_ != nullptr) quick = reader_->Lookup(path);
+  if (quick.plain) {
+    node = quick.node;
+  } else {
+    PP_ASSIGN_OR_RETURN(node, fs_.Lookup(path));
+  }
   if (!node) return std::optional<NodeInfo>();
   NodeInfo info;
   info.inode = node->inode;
@@ -14,7 +21,13 @@ Result<std::optional<NodeInfo>> Ext4View::Lookup(const std::string& path) {
 }
 
 Status Ext4View::Read(uint64_t inode, uint64_t offset, std::span<uint8_t> out) {
-  return fs_.Read(static_cast<uint32_t>(inode), offset, out);
+  const auto number = static_cast<uint32_t>(inode);
+  if (reader_ != nullptr && reader_->Read(number, offset, out)) return OkStatus();
+  return fs_.Read(number, offset, out);
+}
+
+std::optional<image::Fingerprint> Ext4View::Stamp(uint64_t inode) {
+  return reader_ == nullptr ? std::nullopt : reader_->Stamp(static_cast<uint32_t>(inode));
 }
 
 }  // namespace plugpull::oracle

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "framework/base/result.h"
+#include "framework/image/fingerprint.h"
 
 namespace plugpull::oracle {
 
@@ -32,6 +33,13 @@ class FileSystemView {
   // Fills `out` from byte `offset` of a file that Lookup has found; holes read as zeroes. Never
   // asked for bytes past the size. An error when they could not be read.
   virtual Status Read(uint64_t inode, uint64_t offset, std::span<uint8_t> out) = 0;
+
+  // Of a file that Lookup has found. Equal stamps, also of other states that a caller looks at
+  // with one ContentMemo, mean equal sizes and bytes. Nothing when it cannot be told.
+  virtual std::optional<image::Fingerprint> Stamp(uint64_t inode) {
+    (void)inode;
+    return std::nullopt;
+  }
 };
 
 }  // namespace plugpull::oracle

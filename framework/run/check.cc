@@ -38,6 +38,7 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
   DiskCheckOptions disk;
   disk.seed = seed;
   disk.jobs = options.jobs;
+  disk.e2fsck_only = options.e2fsck_only;
   if (options.progress) {
     disk.progress = [progress = options.progress, what](uint64_t done, uint64_t total) {
       progress(what, done, total);

@@ -14,6 +14,7 @@ namespace plugpull::run {
 
 struct CheckOptions {
   unsigned jobs = 1;
+  bool e2fsck_only = false;            // e2fsck recovers every state and judges every image: slow
   std::optional<uint32_t> max_states;  // instead of every check's
   std::optional<uint64_t> seed;        // instead of the recording's; draws other states
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;

@@ -183,10 +183,35 @@ Status CheckAcknowledgements(const blocklog::History& history, const WorkloadTra
   return OkStatus();
 }
 
-void AddJudge(DiskReport& report, const std::string& name, uint64_t runs) {
-  JudgeCount& judge = *report.add_judge();
-  judge.set_judge(name);
-  judge.set_runs(runs);
+// Who judged how much, and where two judges did not agree.
+void AddJudges(const Judge& judge, DiskReport& report) {
+  const EngineCounts& counts = judge.counts();
+  const auto add = [&](const std::string& name, uint64_t runs) {
+    if (runs == 0) return;
+    JudgeCount& count = *report.add_judge();
+    count.set_judge(name);
+    count.set_runs(runs);
+  };
+  add("recovery in process", counts.recovered);
+  add("recovery by e2fsck", counts.recovered_by_e2fsck);
+  add("structure in process: passed", counts.passed);
+  add("structure in process: condemned, asked e2fsck", counts.condemned);
+  add("structure in process: could not judge, asked e2fsck", counts.not_judged);
+  add("structure in process: passed, asked e2fsck all the same", counts.sampled);
+  add("structure by e2fsck -fn", counts.e2fsck_checks);
+  add("content", judge.content_checks());
+  if (counts.falsely_passed > 0) {
+    report.add_note(fmt::format(
+        "a fault of plugpull: its own check passed {} of {} images that e2fsck, asked as a sample, "
+        "condemns; all images were judged again by e2fsck alone. Please report it",
+        counts.falsely_passed, counts.sampled));
+  }
+  if (counts.falsely_condemned > 0) {
+    report.add_note(
+        fmt::format("plugpull's own check condemned {} images that e2fsck passes; they hold",
+                    counts.falsely_condemned));
+  }
+  for (const std::string& words : counts.disagreements) report.add_note("  " + words);
 }
 
 }  // namespace
@@ -202,6 +227,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   JudgeOptions judge_options;
   judge_options.jobs = options.jobs;
   judge_options.progress = options.progress;
+  judge_options.engine.in_process = !options.e2fsck_only;
   judge_options.fsck =
       std::find(check.oracle().begin(), check.oracle().end(), FSCK) != check.oracle().end();
   const bool content_asked =
@@ -218,8 +244,6 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
 
   const crashstate::Enumeration enumeration =
       crashstate::EnumerateStates(space, check, options.seed);
-  const uint64_t recoveries_before = fsck.recoveries();
-  const uint64_t checks_before = fsck.checks();
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
   PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(enumeration.states));
@@ -229,9 +253,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   AddFindings(source, enumeration, verdicts, options, report);
   *report.mutable_coverage() = MeasureCoverage(source.history(), source.base(), source.journal());
   report.mutable_coverage()->set_order_unknown(enumeration.order_unknown);
-  AddJudge(report, "recovery (e2fsck journal_only)", fsck.recoveries() - recoveries_before);
-  AddJudge(report, "structure (e2fsck -fn)", fsck.checks() - checks_before);
-  AddJudge(report, "content", judge.content_checks());
+  AddJudges(judge, report);
   if (source.journal().blocks.empty()) {
     report.add_note("the file system has no journal: nothing is replayed after a cut");
   }

@@ -17,6 +17,7 @@ namespace plugpull::run {
 struct DiskCheckOptions {
   uint64_t seed = 1;
   unsigned jobs = 1;
+  bool e2fsck_only = false;  // nothing is recovered or judged in process
   std::function<void(uint64_t done, uint64_t total)> progress;
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;

@@ -12,9 +12,6 @@
 #include <system_error>
 #include <thread>
 
-#include "framework/crashstate/state_cursor.h"
-#include "framework/oracle/ext4_view.h"
-
 namespace plugpull::run {
 
 using crashstate::StateSpec;
@@ -30,32 +27,28 @@ Outcome Worse(Outcome a, Outcome b) {
   return Outcome::kHolds;
 }
 
-struct Said {
-  Outcome outcome = Outcome::kHolds;
-  std::string evidence;
-};
-
 // Each key is computed once; others who ask meanwhile wait for it.
 template <typename Key, typename Hash>
 class Once {
  public:
   template <typename Compute>
   const Said& Get(const Key& key, const Compute& compute) {
-    std::promise<Said> promise;
-    std::shared_future<Said> future;
-    bool mine = false;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto [it, added] = map_.try_emplace(key);
-      if (added) it->second = promise.get_future().share();
-      mine = added;
-      future = it->second;
+    std::unique_lock lock(mutex_);
+    if (const auto it = map_.find(key); it != map_.end()) {
+      const std::shared_future<Said> known = it->second;
+      lock.unlock();
+      return known.get();
     }
-    if (mine) promise.set_value(compute());
+    std::promise<Said> promise;
+    const std::shared_future<Said> future =
+        map_.emplace(key, promise.get_future().share()).first->second;
+    lock.unlock();
+    promise.set_value(compute());
     return future.get();
   }
 
   uint64_t size() const { return map_.size(); }
+  void clear() { map_.clear(); }
 
  private:
   std::mutex mutex_;
@@ -72,12 +65,6 @@ struct ContentKeyHash {
     return key.image.low ^ (key.obligations.ended_count * 0x9e3779b97f4a7c15ULL) ^
            (key.obligations.begun_count * 0xc2b2ae3d27d4eb4fULL);
   }
-};
-
-// States that recover to one image.
-struct Group {
-  size_t first = 0;  // index of the first of them
-  std::vector<size_t> states;
 };
 
 }  // namespace
@@ -98,16 +85,18 @@ struct Judge::Impl {
 
   Once<Fingerprint, FingerprintHash> structures;  // by recovered image
   Once<ContentKey, ContentKeyHash> contents;
+  std::atomic<uint64_t> content_checks = 0;
 
-  std::mutex mutex;              // of what follows
-  std::deque<std::string> kept;  // evidence; addresses stay
+  std::mutex mutex;       // of what follows
+  std::deque<Said> kept;  // of single states; addresses stay
   std::optional<Error> failure;
+  EngineCounts counts;
   std::atomic<uint64_t> done = 0;
 
-  // Runs `work(first, last)` over [0, count) in chunks, on all threads; stops early on failure.
-  void Parallel(size_t count, size_t chunk, const std::function<void()>& each_thread) const {
+  // Runs the work on all threads.
+  void Parallel(size_t chunks, const std::function<void()>& each_thread) const {
     std::vector<std::thread> threads;
-    const size_t wanted = std::min<size_t>(options.jobs, (count + chunk - 1) / chunk);
+    const size_t wanted = std::min<size_t>(options.jobs, chunks);
     try {
       for (size_t i = 1; i < wanted; ++i) threads.emplace_back(each_thread);
     } catch (const std::system_error&) {
@@ -117,29 +106,9 @@ struct Judge::Impl {
     for (std::thread& thread : threads) thread.join();
   }
 
-  // Of the images before recovery.
-  std::vector<Fingerprint> RawKeys(const std::vector<StateSpec>& states) const {
-    constexpr size_t kChunk = 64;
-    std::vector<Fingerprint> keys_of(states.size());
-    std::atomic<size_t> next = 0;
-    Parallel(states.size(), kChunk, [&] {
-      crashstate::StateCursor cursor(space);
-      std::vector<size_t> scratch;
-      std::vector<size_t> lost;
-      for (size_t start; (start = next.fetch_add(kChunk)) < states.size();) {
-        for (size_t i = start; i < std::min(start + kChunk, states.size()); ++i) {
-          space.LostEventsInto(states[i].cut, states[i].selection, scratch, lost);
-          cursor.MoveTo(states[i].cut, lost, states[i].overlapping_older);
-          keys_of[i] = {cursor.image().sum().high, cursor.image().sum().low};
-        }
-      }
-    });
-    return keys_of;
-  }
-
-  const std::string* Keep(std::string evidence) {
+  const Said& Keep(Said said) {
     const std::lock_guard lock(mutex);
-    return &kept.emplace_back(std::move(evidence));
+    return kept.emplace_back(std::move(said));
   }
 
   void Fail(Error error) {
@@ -159,97 +128,98 @@ struct Judge::Impl {
     options.progress(now, total);
   }
 
-  Said Content(oracle::WorkImage& work, workload::ObligationTracker& tracker,
-               const workload::ObligationKey& key) const {
-    const auto owed = tracker.At(key);
-    if (!owed.ok()) return {Outcome::kUnknown, owed.error().ToString()};
-    auto fs = ext4::FileSystem::Open(work.bytes());
-    if (!fs.ok()) {
-      if ((*owed)->names.empty() && (*owed)->files.empty()) return {};
-      return {Outcome::kViolated, fs.error().message};
-    }
-    oracle::Ext4View view(std::move(*fs));
-    const oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, view);
-    return {verdict.outcome, verdict.evidence};
+  Said Structure(StateEngine& engine) {
+    auto said = engine.JudgeStructure();
+    if (said.ok()) return *std::move(said);
+    Fail(said.error());
+    return {Outcome::kUnknown, said.error().ToString()};
   }
 
   // What a thread has for itself.
   struct Tools {
-    Tools(oracle::WorkImage image, const crashstate::CrashSpace& space)
-        : work(std::move(image)), cursor(space) {}
-    oracle::WorkImage work;
-    crashstate::StateCursor cursor;
+    StateEngine engine;
     std::optional<workload::ObligationTracker> tracker;
+    oracle::ContentMemo memo;
   };
 
-  Status JudgeGroup(Tools& tools, const std::vector<StateSpec>& states, const Group& group,
-                    std::vector<StateVerdict>& verdicts) {
-    oracle::WorkImage& work = tools.work;
-    const StateSpec& spec = states[group.first];
-    std::vector<size_t> scratch;
-    std::vector<size_t> lost;
-    space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
-    tools.cursor.MoveTo(spec.cut, lost, spec.overlapping_older);
-    work.Load(tools.cursor.image());
-    oracle::RecoveryResult recovery = fsck.Recover(work, journal);
-    PP_ASSIGN_OR_RETURN(const Fingerprint recovered, work.Scan(journal));
-    StateVerdict verdict;
-    verdict.recovered = recovered;
-    verdict.recovery = recovery.outcome;
-    if (recovery.outcome != Outcome::kHolds) {
-      verdict.evidence = Keep(std::move(recovery.evidence));
+  Said Content(Tools& tools, const workload::ObligationKey& key) {
+    ++content_checks;
+    const auto owed = tools.tracker->At(key);
+    if (!owed.ok()) return {Outcome::kUnknown, owed.error().ToString()};
+    auto view = tools.engine.OpenRecovered();
+    if (!view.ok()) {
+      if ((*owed)->names.empty() && (*owed)->files.empty()) return {};
+      return {Outcome::kViolated, view.error().message};
     }
-    const bool usable = recovery.outcome == Outcome::kHolds;
-    if (usable && options.fsck) {
-      const Said& structure = structures.Get(recovered, [&] {
-        oracle::StructureResult result = fsck.Check(work);
-        return Said{result.outcome, std::move(result.evidence)};
-      });
-      verdict.structure = structure.outcome;
-      verdict.evidence = &structure.evidence;
-    }
-    for (const size_t index : group.states) {
-      verdicts[index] = verdict;
-      if (!usable || !options.content || !tools.tracker) continue;
-      const auto& key = keys[states[index].cut];
-      const Said& content =
-          contents.Get({recovered, key}, [&] { return Content(work, *tools.tracker, key); });
-      verdicts[index].content = content.outcome;
-      verdicts[index].content_evidence = &content.evidence;
-    }
-    return OkStatus();
+    const oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &tools.memo);
+    return {verdict.outcome, verdict.evidence};
   }
 
-  void Work(const std::vector<StateSpec>& states, const std::vector<Group>& groups,
-            std::atomic<size_t>& next, std::vector<StateVerdict>& verdicts) {
-    auto work = oracle::WorkImage::Make(space.base(), base_extents);
-    if (!work.ok()) return Fail(std::move(work).error());
-    Tools tools{std::move(*work), space};
-    if (obligations != nullptr) tools.tracker.emplace(*obligations);
-    for (size_t i; (i = next.fetch_add(1)) < groups.size() && !Failed();) {
-      const Status status = JudgeGroup(tools, states, groups[i], verdicts);
-      if (!status.ok()) return Fail(status.error());
-      Report(groups[i].states.size(), states.size());
+  Result<StateVerdict> JudgeState(Tools& tools, const StateSpec& spec) {
+    PP_ASSIGN_OR_RETURN(StateEngine::Recovered recovered, tools.engine.MoveTo(spec));
+    StateVerdict verdict;
+    verdict.recovered = recovered.fingerprint;
+    verdict.recovery = recovered.said.outcome;
+    if (recovered.said.outcome != Outcome::kHolds) {
+      verdict.evidence = &Keep(std::move(recovered.said)).evidence;
+      return verdict;
     }
+    if (options.fsck) {
+      const auto compute = [&] { return Structure(tools.engine); };
+      const Said& said =
+          options.deduplicate ? structures.Get(recovered.fingerprint, compute) : Keep(compute());
+      verdict.structure = said.outcome;
+      verdict.evidence = &said.evidence;
+    }
+    if (options.content && tools.tracker) {
+      const auto& key = keys[spec.cut];
+      const auto compute = [&] { return Content(tools, key); };
+      const Said& said = options.deduplicate ? contents.Get({recovered.fingerprint, key}, compute)
+                                             : Keep(compute());
+      verdict.content = said.outcome;
+      verdict.content_evidence = &said.evidence;
+    }
+    return verdict;
+  }
+
+  // Neighbours in the list have most in common, so a thread takes a run of them.
+  static constexpr size_t kChunk = 128;
+
+  void Work(const std::vector<StateSpec>& states, std::atomic<size_t>& next,
+            std::vector<StateVerdict>& verdicts) {
+    Tools tools{.engine = {space, journal, base_extents, fsck, options.engine}};
+    if (obligations != nullptr) tools.tracker.emplace(*obligations);
+    for (size_t start; (start = next.fetch_add(kChunk)) < states.size() && !Failed();) {
+      const size_t end = std::min(start + kChunk, states.size());
+      for (size_t i = start; i < end; ++i) {
+        auto verdict = JudgeState(tools, states[i]);
+        if (!verdict.ok()) return Fail(verdict.error());
+        verdicts[i] = *std::move(verdict);
+      }
+      Report(end - start, states.size());
+    }
+    const std::lock_guard lock(mutex);
+    counts.Add(tools.engine.counts());
+  }
+
+  std::vector<StateVerdict> JudgeAll(const std::vector<StateSpec>& states) {
+    std::vector<StateVerdict> verdicts(states.size());
+    std::atomic<size_t> next = 0;
+    done = 0;
+    Parallel((states.size() + kChunk - 1) / kChunk, [&] { Work(states, next, verdicts); });
+    return verdicts;
   }
 };
 
 Judge::Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
              const std::vector<os::Extent>& base_extents,
              const workload::ObligationIndex* obligations, oracle::Fsck& fsck, JudgeOptions options)
-    : impl_(new Impl{space,
-                     journal,
-                     base_extents,
-                     obligations,
-                     fsck,
-                     std::move(options),
-                     {},
-                     {},
-                     {},
-                     {},
-                     {},
-                     {},
-                     {}}) {
+    : impl_(new Impl{.space = space,
+                     .journal = journal,
+                     .base_extents = base_extents,
+                     .obligations = obligations,
+                     .fsck = fsck,
+                     .options = std::move(options)}) {
   PP_CHECK(impl_->options.jobs >= 1);
   if (obligations != nullptr) {
     impl_->keys = KeysOfCuts(space.history(), obligations->workload(), obligations->operations());
@@ -258,20 +228,17 @@ Judge::Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& jou
 
 Judge::~Judge() = default;
 
-uint64_t Judge::content_checks() const { return impl_->contents.size(); }
+uint64_t Judge::content_checks() const { return impl_->content_checks; }
+const EngineCounts& Judge::counts() const { return impl_->counts; }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
-  const std::vector<Fingerprint> raw_keys = impl_->RawKeys(states);
-  std::vector<Group> groups;
-  std::unordered_map<Fingerprint, size_t, FingerprintHash> group_of;
-  for (size_t i = 0; i < states.size(); ++i) {
-    const auto [it, added] = group_of.try_emplace(raw_keys[i], groups.size());
-    if (added) groups.push_back({i, {}});
-    groups[it->second].states.push_back(i);
+  std::vector<StateVerdict> verdicts = impl_->JudgeAll(states);
+  if (!impl_->failure && impl_->counts.falsely_passed > 0 && impl_->options.engine.in_process) {
+    impl_->options.engine.in_process = false;
+    impl_->structures.clear();
+    impl_->contents.clear();
+    verdicts = impl_->JudgeAll(states);
   }
-  std::vector<StateVerdict> verdicts(states.size());
-  std::atomic<size_t> next = 0;
-  impl_->Parallel(groups.size(), 1, [&] { impl_->Work(states, groups, next, verdicts); });
   if (impl_->failure) return *impl_->failure;
   for (size_t i = 1; i < states.size(); ++i) {
     if (!states[i].overlapping_older) continue;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Judges the crash states of one disk: builds, recovers, fingerprints and judges them, each
-// distinct image once, on several threads. The result is a pure function of its input: the number
-// of threads changes nothing but the time.
+// Judges the crash states of one disk on several threads, each distinct recovered image once. The
+// result is a pure function of its input: the number of threads changes nothing but the time.
 #pragma once
 
 #include <functional>
@@ -17,6 +16,7 @@
 #include "framework/oracle/content.h"
 #include "framework/oracle/fsck.h"
 #include "framework/os/file.h"
+#include "framework/run/state_engine.h"
 #include "framework/workload/obligations.h"
 
 namespace plugpull::run {
@@ -25,6 +25,8 @@ struct JudgeOptions {
   bool fsck = true;
   bool content = true;
   unsigned jobs = 1;  // threads, at least 1
+  EngineOptions engine;
+  bool deduplicate = true;  // false: every state is judged, whatever others recovered to
   // Called with states done and states in all, from one thread at a time.
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
@@ -56,6 +58,9 @@ class Judge {
   Result<std::vector<StateVerdict>> Run(const std::vector<crashstate::StateSpec>& states);
 
   uint64_t content_checks() const;
+  // Of all threads, after Run. When an image that was passed in process turns out to be condemned
+  // by e2fsck, Run begins again and has e2fsck judge every image; both are counted.
+  const EngineCounts& counts() const;
 
  private:
   struct Impl;

@@ -68,7 +68,8 @@ class Overlay {
   }
 
   FileObligation Finish(uint64_t file) && {
-    FileObligation obligation{file, {}, size_sync_, {}};
+    FileObligation obligation{
+        .file = file, .serial = 0, .sizes = {}, .size_sync = size_sync_, .bytes = {}};
     if (size_durable_) obligation.sizes = std::move(sizes_);
     for (const auto& [start, stretch] : bytes_.stretches()) {
       const Owed& owed = stretch.value;

@@ -103,8 +103,13 @@ const FileObligation* ObligationTracker::UpdateFile(uint64_t file) {
   entry.ended_events = ended;
   entry.begun_events = begun;
   entry.doubtful = doubtful;
-  entry.content = doubtful ? FileObligation{history.file, {}, 0, {}}
+  entry.content = doubtful ? FileObligation{.file = history.file,
+                                            .serial = 0,
+                                            .sizes = {},
+                                            .size_sync = 0,
+                                            .bytes = {}}
                            : ObligationOf(history, ended, begun, index_.reuses_freed_blocks());
+  entry.content.serial = ++last_serial_;
   return &entry.content;
 }
 

@@ -51,6 +51,7 @@ struct ByteObligation {
 
 struct FileObligation {
   uint64_t file = 0;
+  uint64_t serial = 0;  // of one ObligationTracker: equal only when all below is equal; 0: none
   std::vector<SizeRange> sizes;       // none: any size. The first holds the durable size.
   uint64_t size_sync = 0;             // operation that made the size durable
   std::vector<ByteObligation> bytes;  // in order, without overlap
@@ -110,6 +111,7 @@ class ObligationTracker {
   const ObligationIndex& index_;
   ObligationKey key_;
   uint64_t round_ = 0;                             // counts calls of At
+  uint64_t last_serial_ = 0;
   std::vector<NameEntry> names_;                   // as ObligationIndex::names()
   std::vector<std::unique_ptr<FileEntry>> files_;  // as ObligationIndex::files(); made when needed
   Obligations obligations_;

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/run/state_engine.h"
+
+#include <algorithm>
+
+#include "framework/base/check.h"
+
+namespace plugpull::run {
+
+using oracle::Outcome;
+
+namespace {
+
+constexpr size_t kDisagreementsKept = 5;
+
+}  // namespace
+
+void EngineCounts::Add(const EngineCounts& other) {
+  recovered += other.recovered;
+  recovered_by_e2fsck += other.recovered_by_e2fsck;
+  passed += other.passed;
+  condemned += other.condemned;
+  not_judged += other.not_judged;
+  e2fsck_checks += other.e2fsck_checks;
+  sampled += other.sampled;
+  falsely_passed += other.falsely_passed;
+  falsely_condemned += other.falsely_condemned;
+  disagreements.insert(disagreements.end(), other.disagreements.begin(), other.disagreements.end());
+  std::sort(disagreements.begin(), disagreements.end());
+  if (disagreements.size() > kDisagreementsKept) disagreements.resize(kDisagreementsKept);
+}
+
+StateEngine::StateEngine(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
+                         const std::vector<os::Extent>& base_extents, oracle::Fsck& fsck,
+                         const EngineOptions& options)
+    : space_(space),
+      journal_(journal),
+      base_extents_(base_extents),
+      fsck_(fsck),
+      options_(options),
+      cursor_(space) {
+  if (!options.in_process) return;
+  recovery_.emplace(cursor_.image(), journal);
+  checker_.emplace(recovery_->recovered());
+  reader_.emplace(recovery_->recovered());
+}
+
+Status StateEngine::LoadWork(const image::CowImage& image) {
+  if (!work_) {
+    PP_ASSIGN_OR_RETURN(work_, oracle::WorkImage::Make(space_.base(), base_extents_));
+  }
+  work_->Load(image);
+  return OkStatus();
+}
+
+Result<StateEngine::Recovered> StateEngine::RecoverByE2fsck(const image::CowImage& raw) {
+  PP_RETURN_IF_ERROR(LoadWork(raw));
+  recovered_by_e2fsck_ = true;
+  ++counts_.recovered_by_e2fsck;
+  oracle::RecoveryResult recovery = fsck_.Recover(*work_, journal_);
+  PP_ASSIGN_OR_RETURN(fingerprint_, work_->Scan(journal_));
+  return Recovered{{recovery.outcome, std::move(recovery.evidence)}, fingerprint_};
+}
+
+Result<StateEngine::Recovered> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
+  space_.LostEventsInto(spec.cut, spec.selection, scratch_, lost_);
+  cursor_.MoveTo(spec.cut, lost_, spec.overlapping_older);
+  image::CowImage& raw = cursor_.image();
+  recovered_by_e2fsck_ = false;
+  if (!recovery_) {
+    raw.ClearChanges();
+    return RecoverByE2fsck(raw);
+  }
+  const ext4::RecoveryReport& report = recovery_->Update(raw.changes());
+  raw.ClearChanges();
+  image::CowImage& recovered = recovery_->recovered();
+  unchecked_.insert(unchecked_.end(), recovered.changes().begin(), recovered.changes().end());
+  recovered.ClearChanges();
+  if (report.outcome == ext4::RecoveryReport::Outcome::kElsewhere) return RecoverByE2fsck(raw);
+  ++counts_.recovered;
+  if (report.outcome == ext4::RecoveryReport::Outcome::kRefused) {
+    const image::DifferenceSum& sum = raw.sum();
+    return Recovered{{Outcome::kViolated, report.reason}, {sum.high, sum.low}};
+  }
+  fingerprint_ = recovery_->fingerprint();
+  return Recovered{{}, fingerprint_};
+}
+
+Result<Said> StateEngine::AskE2fsck() {
+  if (!recovered_by_e2fsck_) PP_RETURN_IF_ERROR(LoadWork(recovery_->recovered()));
+  ++counts_.e2fsck_checks;
+  oracle::StructureResult result = fsck_.Check(*work_);
+  return Said{result.outcome, std::move(result.evidence)};
+}
+
+Result<Said> StateEngine::JudgeStructure() {
+  if (recovered_by_e2fsck_) return AskE2fsck();
+  using Verdict = ext4::ConsistencyVerdict::Outcome;
+  const ext4::ConsistencyVerdict quick = checker_->Check(unchecked_);
+  unchecked_.clear();
+  if (quick.outcome == Verdict::kClean) {
+    ++counts_.passed;
+    if (fingerprint_.low % 1000 >= kSamplePermille) return Said{};
+    ++counts_.sampled;
+  } else {
+    ++(quick.outcome == Verdict::kSuspect ? counts_.condemned : counts_.not_judged);
+  }
+  PP_ASSIGN_OR_RETURN(Said said, AskE2fsck());
+  const auto disagree = [&](uint64_t& count, const std::string& words) {
+    ++count;
+    if (counts_.disagreements.size() < kDisagreementsKept) counts_.disagreements.push_back(words);
+  };
+  if (quick.outcome == Verdict::kClean && said.outcome == Outcome::kViolated) {
+    disagree(counts_.falsely_passed, "passed in process; " + said.evidence);
+  } else if (quick.outcome == Verdict::kSuspect && said.outcome == Outcome::kHolds) {
+    disagree(counts_.falsely_condemned, "e2fsck passed it; in process: " + quick.reason);
+  }
+  return said;
+}
+
+Result<oracle::Ext4View> StateEngine::OpenRecovered() {
+  if (recovered_by_e2fsck_) {
+    PP_ASSIGN_OR_RETURN(auto fs, ext4::FileSystem::Open(work_->bytes()));
+    return oracle::Ext4View(std::move(fs));
+  }
+  PP_ASSIGN_OR_RETURN(auto fs, ext4::FileSystem::Open(recovery_->recovered()));
+  reader_->Refresh();
+  return oracle::Ext4View(std::move(fs), &*reader_);
+}
+
+}  // namespace plugpull::run
