@@ -38,6 +38,7 @@ class Orphans {
     e2_blkcnt_t keep;      // of a truncated inode, so many blocks
     uint32_t tail_offset;  // bytes of the last one that are kept; 0: all
     blk64_t last_cluster = 0;
+    uint64_t visits = 0;
     uint32_t truncated = 0;
     Status status = {};
   };
@@ -130,6 +131,11 @@ Status Orphans::ReleaseAttributes(uint32_t number, ext2_inode_large& inode) {
 
 int Orphans::ReleaseBlock(BlockWalk& walk, blk64_t& block, e2_blkcnt_t count) {
   const blk64_t cluster = EXT2FS_B2C(fs_, block);
+  // No inode has more blocks than the disk, and as many to map them; a damaged map may say so.
+  if (++walk.visits > 2 * ext2fs_blocks_count(fs_->super)) {
+    walk.status = UserError("an orphan has more blocks than the disk");
+    return BLOCK_ABORT;
+  }
   if (block == 0 || cluster == walk.last_cluster) return 0;
   walk.last_cluster = cluster;
   if (block < fs_->super->s_first_data_block || block >= ext2fs_blocks_count(fs_->super) ||

@@ -110,9 +110,18 @@ std::string SuperProblem(const ext2_filsys fs) {
   return {};
 }
 
-int AddMapBlock(ext2_filsys, blk64_t* block, e2_blkcnt_t count, blk64_t, int, void* data) {
-  if (count < 0) static_cast<std::vector<uint64_t>*>(data)->push_back(*block);
-  return 0;
+// The blocks that map an inode's blocks.
+struct Map {
+  std::vector<uint64_t> blocks;
+  uint64_t visits = 0;
+  bool endless = false;  // a damaged map may name more blocks than there are
+};
+
+int AddMapBlock(ext2_filsys fs, blk64_t* block, e2_blkcnt_t count, blk64_t, int, void* data) {
+  Map& map = *static_cast<Map*>(data);
+  if (count < 0) map.blocks.push_back(*block);
+  map.endless = ++map.visits > 2 * ext2fs_blocks_count(fs->super);
+  return map.endless ? BLOCK_ABORT : 0;
 }
 
 }  // namespace
@@ -198,8 +207,9 @@ std::string RecoveryShape::Reference::AddAnchors(const image::CowImage& image, e
       std::memcmp(inode.i_block, super.s_jnl_blocks, sizeof inode.i_block) != 0) {
     return "the copy of the journal's inode in the superblock";
   }
-  std::vector<uint64_t> map;
-  if (ext2fs_block_iterate3(fs, number, BLOCK_FLAG_READ_ONLY, nullptr, AddMapBlock, &map) != 0) {
+  Map map;
+  if (ext2fs_block_iterate3(fs, number, BLOCK_FLAG_READ_ONLY, nullptr, AddMapBlock, &map) != 0 ||
+      map.endless) {
     return "the journal's map";
   }
   const uint32_t index = (number - 1) % super.s_inodes_per_group;
@@ -210,7 +220,7 @@ std::string RecoveryShape::Reference::AddAnchors(const image::CowImage& image, e
   const auto bytes =
       image.Block(inode_block).subspan(at % fs->blocksize, EXT2_INODE_SIZE(fs->super));
   anchors.push_back({inode_block, at % fs->blocksize, {bytes.begin(), bytes.end()}});
-  for (const uint64_t block : map) {
+  for (const uint64_t block : map.blocks) {
     if (block >= image.blocks()) return "the journal's map";
     const auto node = image.Block(block);
     anchors.push_back({block, 0, {node.begin(), node.end()}});
@@ -265,12 +275,12 @@ std::string RecoveryShape::Learn(const image::CowImage& image) {
     reference->CopyLocations(descriptor, &reference->locations[group * reference->LocationBytes()]);
   }
   if (ext2fs_has_feature_journal(fs->super)) {
-    if (std::string problem = reference->AddAnchors(image, fs); !problem.empty()) return problem;
     auto files = FileSystem::Open(image);
     if (!files.ok()) return files.error().message;
     const auto journal = files->JournalBlocks();
     if (!journal.ok()) return journal.error().message;
     if (*journal != layout_.blocks) return "the journal lies elsewhere";
+    if (std::string problem = reference->AddAnchors(image, fs); !problem.empty()) return problem;
   } else if (fs->super->s_journal_inum != 0 || !layout_.blocks.empty()) {
     return "a journal without the feature";
   }

@@ -294,6 +294,38 @@ TEST(OrphansAgainstE2fsck, OfTheOrphanFile) {
   }
 }
 
+// Damage that e2fsck would repair before or after it replays must not be taken for granted.
+TEST(RecoveryAgainstE2fsck, OfDamagedFileSystems) {
+  std::map<Outcome, size_t> outcomes;
+  const std::vector<Kind> kinds = Kinds();
+  for (const Kind& kind : kinds) {
+    const Image files = WithFiles(kind);
+    Image orphans = files;
+    MakeList(orphans, {"d", "b", "a"});
+    const JournalLayout layout = *FindJournal(files);
+    for (size_t seed = 0; seed < Rounds(10); ++seed) {
+      SCOPED_TRACE(kind.features + " " + std::to_string(kind.block_bytes) + " seed " +
+                   std::to_string(seed));
+      Prng prng(seed + 2000);
+      Image image = prng.Chance(500) ? files : orphans;
+      JournalBuilder builder = AddRandomLog(image, layout, seed);
+      if (prng.Chance(500)) {
+        image[kSuperblockAt + prng.Below(prng.Chance(700) ? 0x100 : 0x290)] ^= 1 << prng.Below(8);
+        if (kind.features.find("metadata_csum") != std::string::npos) builder.SealExt4Super();
+      } else {
+        const size_t from = kind.block_bytes == 1024 ? 2048 : kind.block_bytes;
+        const size_t within = prng.Chance(500) ? 64 : 24 * kind.block_bytes;
+        image[from + prng.Below(within)] ^= 1 << prng.Below(8);
+      }
+      if (!ParseSuperblock(image).ok()) continue;
+      if (ParseSuperblock(image)->block_bytes != kind.block_bytes) continue;
+      ++outcomes[ExpectAsE2fsck(image).outcome];
+    }
+  }
+  EXPECT_GT(outcomes[Outcome::kRecovered], 10U);
+  EXPECT_GT(outcomes[Outcome::kElsewhere], 10U);
+}
+
 TEST(OrphansAgainstE2fsck, AListThatIsWrongIsLeftToIt) {
   Image image = WithFiles({kFeatures, 1024});
   Debugfs(image, {"ssv last_orphan 9999"});
@@ -423,6 +455,44 @@ TEST(Recovery, FollowsALogThatGrows) {
       step(layout.blocks[0]);
       ASSERT_FALSE(testing::Test::HasFailure()) << "tail at " << start;
     }
+  }
+}
+
+TEST(Recovery, UnderAsyncCommitTheLastWrongCommitIsTheEnd) {
+  const Image fresh_image = Made({kFeatures, 1024});
+  const JournalLayout layout = *FindJournal(fresh_image);
+  for (const uint32_t sequence : {40U, 0xfffffffcU}) {
+    Image image = fresh_image;
+    JournalFormat format;
+    format.sequence = sequence;
+    JournalBuilder builder(image, layout.blocks, 1024, format);
+    Prng prng(1);
+    for (uint64_t i = 0; i < 6; ++i) {
+      TransactionParts parts;
+      parts.commit_seconds = 1000 + i;
+      parts.writes.emplace_back(8000 + i, RandomBlock(prng, 1024));
+      builder.Add(parts);
+    }
+    builder.Finish();
+    builder.Place(0)[0x2b] |= 4;
+    builder.SealJournalSuper();
+    builder.Place(builder.places()[2].back())[100] ^= 1;
+    EXPECT_EQ(ExpectAsE2fsck(image).transactions, 2U);
+    builder.Place(builder.places()[4].back())[100] ^= 1;
+    // Transaction number 0 cannot be the end.
+    EXPECT_EQ(ExpectAsE2fsck(image).transactions, sequence == 40 ? 4U : 6U);
+
+    image::ContentStore store(1024);
+    image::CowImage raw(image, store);
+    JournalRecovery recovery(raw, layout);
+    recovery.Update({});
+    const uint64_t commit = layout.blocks[builder.places()[4].back()];
+    raw.Set(commit, store.zeroes());
+    const RecoveryReport report = recovery.Update(std::vector<uint64_t>{commit});
+    EXPECT_EQ(report.transactions, 2U);
+    JournalRecovery fresh(raw, layout);
+    const RecoveryReport expected = fresh.Update({});
+    ExpectSame(recovery, report, fresh, expected);
   }
 }
 
