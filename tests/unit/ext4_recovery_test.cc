@@ -202,6 +202,14 @@ void MakeList(Image& image, const std::vector<std::string>& names) {
   Debugfs(image, commands);
 }
 
+// The number behind the first place of `label` in what debugfs prints.
+uint32_t DebugfsNumber(Image& image, const std::string& command, const std::string& label) {
+  const std::string out = RunTool("debugfs", {"-R", command, "@image"}, image).out;
+  const size_t at = out.find(label);
+  EXPECT_NE(at, std::string::npos) << out;
+  return static_cast<uint32_t>(std::strtoul(out.c_str() + at + label.size(), nullptr, 10));
+}
+
 TEST(OrphansAgainstE2fsck, OfTheList) {
   const std::vector<Kind> kinds = Kinds();
   for (const Kind& kind : kinds) {
@@ -228,12 +236,14 @@ TEST(OrphansAgainstE2fsck, OfTheList) {
   }
 }
 
-// The number behind the first place of `label` in what debugfs prints.
-uint32_t DebugfsNumber(Image& image, const std::string& command, const std::string& label) {
-  const std::string out = RunTool("debugfs", {"-R", command, "@image"}, image).out;
-  const size_t at = out.find(label);
-  EXPECT_NE(at, std::string::npos) << out;
-  return static_cast<uint32_t>(std::strtoul(out.c_str() + at + label.size(), nullptr, 10));
+TEST(OrphansAgainstE2fsck, AttributesThatTwoInodesShareStay) {
+  Image image = WithFiles(Kinds()[5]);  // no checksums
+  const uint32_t block = DebugfsNumber(image, "stat d", "File ACL: ");
+  image[block * 1024 + 4] = 2;  // h_refcount
+  Debugfs(image, {"sif a file_acl " + std::to_string(block)});
+  MakeList(image, {"d"});
+  EXPECT_EQ(ExpectAsE2fsck(image).orphans, 1U);
+  EXPECT_EQ(RecoveredImage(image).Bytes()[block * 1024 + 4], 1);
 }
 
 // Enters inodes in the orphan file (Documentation/filesystems/ext4/orphan.rst of the kernel). Gives
