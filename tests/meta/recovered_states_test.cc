@@ -49,31 +49,30 @@ size_t StatesWanted() {
 // A raw image that is moved from state to state.
 class RawStates {
  public:
-  explicit RawStates(const Recorded& recorded)
-      : recorded_(recorded),
-        builder_(recorded.space()),
-        store_(recorded.source->journal().block_bytes),
-        raw_(recorded.source->base(), store_),
-        now_(recorded.space().table().base_state()) {}
+  explicit RawStates(const DiskSource& source)
+      : table_(source.space().table()),
+        builder_(source.space()),
+        store_(source.journal().block_bytes),
+        raw_(source.base(), store_),
+        now_(table_.base_state()) {}
 
   // Gives the state in the table's terms; the blocks that it changed are changed().
-  const image::ImageState& Move(const crashstate::StateSpec& spec) {
-    return Move(builder_.Build(spec.cut, recorded_.LostOf(spec), spec.overlapping_older));
+  const image::ImageState& Move(size_t cut, const std::vector<size_t>& lost = {},
+                                bool overlapping_older = false) {
+    return Move(builder_.Build(cut, lost, overlapping_older));
   }
-  const image::ImageState& MoveToCut(size_t cut) { return Move(builder_.Build(cut, {}, false)); }
 
   const image::CowImage& raw() const { return raw_; }
   const std::vector<uint64_t>& changed() const { return changed_; }
 
  private:
   const image::ImageState& Move(const image::ImageState& next) {
-    const auto& table = recorded_.space().table();
     std::map<uint64_t, std::vector<uint8_t>> blocks;
     const uint64_t size = store_.block_bytes();
     for (size_t rank = 0; rank < next.size(); ++rank) {
       if (next[rank] == now_[rank]) continue;
-      const auto bytes = table.Content(next[rank]);
-      const uint64_t at = table.blocks()[rank] * table.block_bytes();
+      const auto bytes = table_.Content(next[rank]);
+      const uint64_t at = table_.blocks()[rank] * table_.block_bytes();
       for (size_t done = 0; done < bytes.size();) {
         const uint64_t block = (at + done) / size;
         auto& whole = blocks[block];
@@ -94,7 +93,7 @@ class RawStates {
     return now_;
   }
 
-  const Recorded& recorded_;
+  const image::BlockTable& table_;
   crashstate::StateBuilder builder_;
   image::ContentStore store_;
   image::CowImage raw_;
@@ -152,14 +151,34 @@ class RecoveredStates : public testing::TestWithParam<std::string> {
  protected:
   const ext4::JournalLayout& journal() const { return recorded_.source->journal(); }
 
+  // Recovers the loaded state with e2fsck, too, and says where the two differ.
+  bool Disagrees(const ext4::RecoveryReport& report, const JournalRecovery& recovery,
+                 oracle::WorkImage& work, const std::string& state) {
+    if (report.outcome == Recovered::kElsewhere) return false;
+    const auto expected = fsck_.Recover(work, journal());
+    const bool refused = report.outcome == Recovered::kRefused;
+    const auto differing =
+        refused ? std::vector<uint64_t>() : Differing(work, recovery.recovered());
+    const bool wrong = expected.outcome == oracle::Outcome::kUnknown ||
+                       refused != (expected.outcome == oracle::Outcome::kViolated) ||
+                       !differing.empty();
+    if (wrong) {
+      ADD_FAILURE() << state << ": outcome " << static_cast<int>(report.outcome) << " "
+                    << report.reason << "; e2fsck: " << expected.evidence << "; blocks "
+                    << testing::PrintToString(differing);
+    }
+    EXPECT_TRUE(work.Scan(journal()).ok());
+    return wrong;
+  }
+
   Recorded recorded_{GetParam()};
+  oracle::Fsck fsck_ = *oracle::Fsck::Find();
 };
 INSTANTIATE_TEST_SUITE_P(Recorded, RecoveredStates, testing::ValuesIn(Folders()));
 
 TEST_P(RecoveredStates, AreWhatE2fsckMakesOfThem) {
-  auto fsck = *oracle::Fsck::Find();
   auto work = *oracle::WorkImage::Make(recorded_.space().table(), recorded_.source->base_extents());
-  RawStates states(recorded_);
+  RawStates states(*recorded_.source);
   JournalRecovery recovery(states.raw(), journal());
   Prng prng(5);
   std::map<Recovered, size_t> outcomes;
@@ -168,22 +187,11 @@ TEST_P(RecoveredStates, AreWhatE2fsckMakesOfThem) {
   const size_t wanted = std::min(StatesWanted(), all);
   for (size_t i = 0; i < wanted && disagreements < 10; ++i) {
     const auto& spec = recorded_.states[wanted == all ? i : prng.Below(all)];
-    ASSERT_TRUE(work.Load(states.Move(spec)).ok());
+    ASSERT_TRUE(
+        work.Load(states.Move(spec.cut, recorded_.LostOf(spec), spec.overlapping_older)).ok());
     const auto report = recovery.Update(states.changed());
     ++outcomes[report.outcome];
-    if (report.outcome == Recovered::kElsewhere) continue;
-    const auto expected = fsck.Recover(work, journal());
-    ASSERT_NE(expected.outcome, oracle::Outcome::kUnknown) << expected.evidence;
-    const bool refused = report.outcome == Recovered::kRefused;
-    const auto differing =
-        refused ? std::vector<uint64_t>() : Differing(work, recovery.recovered());
-    if (refused != (expected.outcome == oracle::Outcome::kViolated) || !differing.empty()) {
-      ++disagreements;
-      ADD_FAILURE() << recorded_.IdOf(spec) << ": " << static_cast<int>(report.outcome) << " "
-                    << report.reason << "; e2fsck: " << expected.evidence << "; blocks "
-                    << testing::PrintToString(differing);
-    }
-    ASSERT_TRUE(work.Scan(journal()).ok());
+    disagreements += Disagrees(report, recovery, work, recorded_.IdOf(spec)) ? 1 : 0;
   }
   RecordProperty("states", static_cast<int>(wanted));
   RecordProperty("disagreements", static_cast<int>(disagreements));
@@ -195,8 +203,37 @@ TEST_P(RecoveredStates, AreWhatE2fsckMakesOfThem) {
   EXPECT_LT(outcomes[Recovered::kElsewhere], wanted / 20 + 1);
 }
 
+// The file system is made in the log: the base has none, and the first states have half of one.
+TEST_P(RecoveredStates, FromMkfsOnAreWhatE2fsckMakesOfThem) {
+  auto model = ModelOf(recorded_.check.model());
+  model.from_mkfs = true;
+  const auto source = *DiskSource::FromRecording(*recorded_.reader, recorded_.check.disk(), model);
+  auto work = *oracle::WorkImage::Make(source->space().table(), source->base_extents());
+  RawStates states(*source);
+  JournalRecovery recovery(states.raw(), source->journal());
+  Prng prng(7);
+  std::map<Recovered, size_t> outcomes;
+  const size_t first = source->space().first_cut();
+  const size_t cuts = source->space().last_cut() - first + 1;
+  size_t disagreements = 0;
+  for (size_t i = 0; i < StatesWanted() / 2 && disagreements < 10; ++i) {
+    const size_t cut = first + prng.Below(cuts);
+    std::vector<size_t> lost;
+    source->space().VolatileEvents(cut, lost);
+    std::erase_if(lost, [&](size_t) { return !prng.Chance(100); });
+    ASSERT_TRUE(work.Load(states.Move(cut, lost)).ok());
+    const auto report = recovery.Update(states.changed());
+    ++outcomes[report.outcome];
+    disagreements += Disagrees(report, recovery, work, "cut " + std::to_string(cut)) ? 1 : 0;
+  }
+  for (const auto& [outcome, count] : outcomes) {
+    std::printf("from mkfs on: outcome %d: %zu states\n", static_cast<int>(outcome), count);
+  }
+  EXPECT_GT(outcomes[Recovered::kRecovered], 0U);
+}
+
 TEST_P(RecoveredStates, DoNotDependOnTheWayToThem) {
-  RawStates states(recorded_);
+  RawStates states(*recorded_.source);
   JournalRecovery recovery(states.raw(), journal());
   Prng prng(6);
   size_t at = 0;
@@ -204,7 +241,8 @@ TEST_P(RecoveredStates, DoNotDependOnTheWayToThem) {
     // Mostly a small step, sometimes a leap.
     at = prng.Chance(700) ? at + 1 + prng.Below(3) : prng.Below(recorded_.states.size());
     at %= recorded_.states.size();
-    states.Move(recorded_.states[at]);
+    const auto& spec = recorded_.states[at];
+    states.Move(spec.cut, recorded_.LostOf(spec), spec.overlapping_older);
     const auto report = recovery.Update(states.changed());
     JournalRecovery fresh(states.raw(), journal());
     const auto expected = fresh.Update({});
@@ -227,11 +265,11 @@ TEST_P(RecoveredStates, DoNotDependOnTheWayToThem) {
 
 // A bound far above what a step costs, and far below what e2fsck does.
 TEST_P(RecoveredStates, AStepTakesMicroseconds) {
-  RawStates states(recorded_);
+  RawStates states(*recorded_.source);
   JournalRecovery recovery(states.raw(), journal());
   std::vector<double> steps;
   for (size_t cut = recorded_.space().first_cut(); cut <= recorded_.space().last_cut(); ++cut) {
-    states.MoveToCut(cut);
+    states.Move(cut);
     const auto start = std::chrono::steady_clock::now();
     recovery.Update(states.changed());
     const auto fingerprint = recovery.fingerprint();

@@ -570,7 +570,8 @@ TEST(Recovery, OfHostileBytesEnds) {
   const JournalLayout layout = *FindJournal(image);
   AddRandomLog(image, layout, 2);
   std::map<Outcome, size_t> outcomes;
-  for (uint64_t seed = 0; seed < 150; ++seed) {
+  const size_t rounds = Rounds(150);
+  for (uint64_t seed = 0; seed < rounds; ++seed) {
     Prng prng(seed);
     Image hostile = image;
     const size_t flips = 1 + prng.Below(40);
@@ -583,7 +584,7 @@ TEST(Recovery, OfHostileBytesEnds) {
   }
   EXPECT_EQ(outcomes[Outcome::kClean] + outcomes[Outcome::kRecovered] +
                 outcomes[Outcome::kRefused] + outcomes[Outcome::kElsewhere],
-            150U);
+            rounds);
 }
 
 }  // namespace
