@@ -266,29 +266,31 @@ std::optional<JournalSuper> JournalRecovery::RecoveredJournal() const {
   return parsed.ok() ? std::optional(*parsed) : std::nullopt;
 }
 
-image::Fingerprint JournalRecovery::fingerprint() const {
-  const auto masked = [&](std::span<const uint8_t> block) {
-    std::vector<uint8_t> bytes(block.begin(), block.end());
-    const size_t at = kSuperblockAt % recovered_.block_bytes();
-    const auto super = ParseSuperblockBytes(std::span(bytes).subspan(at, kSuperblockBytes));
-    image::FingerprintStream stream;
-    if (super.ok()) {
-      const auto ranges = CounterRanges(*super);
-      stream.AddNumber(ranges.size());  // what is masked in one must not equal zeroes in another
-      for (const ByteRange& range : ranges) {
-        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(range.start - kSuperblockAt + at),
-                  bytes.begin() + static_cast<std::ptrdiff_t>(range.end - kSuperblockAt + at), 0);
-      }
+image::Fingerprint JournalRecovery::MaskedSuper(std::span<const uint8_t> block) const {
+  const auto [it, added] = masked_supers_.try_emplace(block.data());
+  if (!added) return it->second;
+  std::vector<uint8_t> bytes(block.begin(), block.end());
+  const auto super = std::span(bytes).subspan(kSuperblockAt % block.size(), kSuperblockBytes);
+  image::FingerprintStream stream;
+  if (const auto parsed = ParseSuperblockBytes(super); parsed.ok()) {
+    const auto ranges = CounterRanges(*parsed);
+    stream.AddNumber(ranges.size());  // what is masked in one must not equal zeroes in another
+    for (const ByteRange& range : ranges) {
+      const auto masked = super.subspan(range.start - kSuperblockAt, range.end - range.start);
+      std::fill(masked.begin(), masked.end(), 0);
     }
-    stream.Add(bytes);
-    return stream.Finish();
-  };
+  }
+  stream.Add(bytes);
+  return it->second = stream.Finish();
+}
+
+image::Fingerprint JournalRecovery::fingerprint() const {
   image::DifferenceSum sum = recovered_.sum();
   if (usable_) {
     if (const image::Content* super = recovered_.Difference(super_block_)) {
       sum.Subtract(image::TermOf(super_block_, super->fingerprint));
-      const image::Fingerprint now = masked(recovered_.Block(super_block_));
-      if (now != masked(recovered_.BaseBlock(super_block_))) {
+      const image::Fingerprint now = MaskedSuper(recovered_.Block(super_block_));
+      if (now != MaskedSuper(recovered_.BaseBlock(super_block_))) {
         sum.Add(image::TermOf(super_block_, now));
       }
     }

@@ -32,7 +32,7 @@ struct RecoveryReport {
     kElsewhere,  // this code does not claim to do it as e2fsck does: give it to e2fsck
   };
   Outcome outcome = Outcome::kClean;
-  std::string reason = {};       // of kRefused and kElsewhere
+  std::string reason = {};       // of kRefused and kElsewhere; of kClean where there is no ext4
   uint32_t transactions = 0;     // replayed
   uint32_t blocks_replayed = 0;  // different ones
   uint32_t revoked = 0;          // different blocks that revoke records name
@@ -88,6 +88,8 @@ class JournalRecovery {
   void Patch(uint64_t block, std::span<const uint8_t> bytes);
   void PatchJournal(const JournalSuperEdit& edit);
   void PatchSuper(const SuperEdit& edit);
+  // Of the superblock's block without the counters.
+  image::Fingerprint MaskedSuper(std::span<const uint8_t> block) const;
   std::span<const uint8_t> SuperBytes(const image::CowImage& image) const;
   std::optional<JournalSuper> RecoveredJournal() const;
 
@@ -112,6 +114,7 @@ class JournalRecovery {
   std::vector<uint64_t> patched_;  // blocks that are not as TargetOf says
   std::unordered_map<const uint8_t*, const image::Content*> base_contents_;
   std::unordered_map<const uint8_t*, const image::Content*> unescaped_;
+  mutable std::unordered_map<const uint8_t*, image::Fingerprint> masked_supers_;
 };
 
 // Recovers an image in one piece, for those who have but one. Takes any bytes.

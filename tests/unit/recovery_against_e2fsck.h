@@ -71,6 +71,9 @@ inline RecoveryReport ExpectAsE2fsck(const Image& image, const std::set<uint64_t
     if (before->needs_recovery() || before->has_orphans()) {
       const ToolEnd end = E2fsck(expected, {"-y", "-E", "journal_only"});
       EXPECT_EQ(end.status, 0) << end.out;
+      for (const char* refusal : {"ournal checksum error", "corrupt", "while recovering"}) {
+        EXPECT_EQ(end.out.find(refusal), std::string::npos) << end.out;
+      }
     }
   }
   DropCounters(actual);
