@@ -4,3 +4,6 @@ plugpull_test(ext4_test
           unit/ext4_tree_reader_test.cc
           unit/journal_builder.cc
   DEPS framework_ext4 framework_os tests_support)
+plugpull_test(ext4_recovery_test
+  SOURCES unit/ext4_recovery_test.cc unit/journal_builder.cc
+  DEPS framework_ext4 framework_os tests_support)
