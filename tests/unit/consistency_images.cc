@@ -55,7 +55,7 @@ const std::map<std::string, Recipe>& Recipes() {
       {"no_dir_index", {"none,has_journal,ext_attr,filetype,extent,sparse_super,metadata_csum"}},
       {"many_groups",
        {With("64bit,metadata_csum,resize_inode"), "1024", 20, {"-J", "size=1", "-g", "512"}}},
-      {"lazy", {With("64bit,metadata_csum,resize_inode"), "1024", 60}},
+      {"lazy", {With("64bit,metadata_csum,resize_inode"), "1024", 34}},
   };
   return recipes;
 }
