@@ -4,3 +4,5 @@ plugpull_test(consistency_agreement_test
           unit/consistency_images.cc
   DEPS framework_ext4 framework_os tests_support LABELS meta TIMEOUT 300)
 target_include_directories(consistency_agreement_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/unit)
+plugpull_test(consistency_recorded_test SOURCES meta/consistency_recorded_test.cc
+  DEPS framework_run framework_recording framework_os LABELS meta TIMEOUT 300)
