@@ -113,12 +113,20 @@ Result<std::unique_ptr<CrashSpace>> CrashSpace::Make(const History& history,
   space->model_ = model;
   space->disk_ = std::move(disk);
   PP_RETURN_IF_ERROR(space->Index(base));
+  space->IndexLosable();
   return space;
 }
 
 Status CrashSpace::Index(std::span<const uint8_t> base) {
   const auto& events = history_->events;
-  const uint32_t block_bytes = CommonBlockBytes(*history_);
+  uint32_t block_bytes = CommonBlockBytes(*history_);
+  if (model_.atomic_unit > block_bytes) {
+    return UserError(
+        fmt::format("atomic_unit is {} bytes, but the log has writes that only {} divides; choose "
+                    "that or less",
+                    model_.atomic_unit, block_bytes));
+  }
+  if (model_.atomic_unit != 0) block_bytes = model_.atomic_unit;
   table_ = std::make_unique<image::BlockTable>(base, block_bytes,
                                                TouchedBlocks(*history_, base, block_bytes));
   pieces_.resize(events.size());
@@ -190,6 +198,21 @@ bool CrashSpace::CanBeLost(const Event& event) const {
   return event.kind == Event::Kind::kWrite && (!event.fua || model_.lying);
 }
 
+void CrashSpace::IndexLosable() {
+  const auto& events = history_->events;
+  losable_before_.assign(events.size() + 1, 0);
+  for (size_t i = history_->base; i < events.size(); ++i) {
+    losable_before_[i + 1] = losable_before_[i] + (CanBeLost(events[i]) ? 1 : 0);
+  }
+}
+
+bool CrashSpace::IsVolatile(size_t event, size_t cut) const {
+  if (event >= cut || event < window_start_[cut] || !CanBeLost(history_->events[event])) {
+    return false;
+  }
+  return model_.window == 0 || losable_before_[cut] - losable_before_[event] <= model_.window;
+}
+
 size_t CrashSpace::UnflushedCount(size_t cut) const {
   const auto& events = history_->events;
   return static_cast<size_t>(
@@ -253,6 +276,49 @@ Result<std::vector<size_t>> CrashSpace::LostEvents(size_t cut, const Selection& 
   return lost;
 }
 
+uint64_t CrashSpace::UnitsOf(size_t event) const {
+  const Event& write = history_->events[event];
+  if (write.kind != Event::Kind::kWrite || model_.atomic_unit == 0) return 1;
+  return write.length.value / model_.atomic_unit;
+}
+
+std::vector<TornWrite> CrashSpace::TornWritesOf(const Selection& selection) const {
+  const auto& events = history_->events;
+  std::vector<TornWrite> torn;
+  for (const Tear& tear : selection.torn) {
+    const auto it =
+        std::lower_bound(events.begin(), events.end(), tear.entry,
+                         [](const Event& event, uint64_t entry) { return event.entry < entry; });
+    torn.push_back({static_cast<size_t>(it - events.begin()), tear});
+  }
+  return torn;
+}
+
+Result<std::vector<TornWrite>> CrashSpace::TornWrites(size_t cut,
+                                                      const Selection& selection) const {
+  using Kind = Selection::Kind;
+  const auto& events = history_->events;
+  const auto& lost = selection.entries;
+  const bool all_named = selection.kind == Kind::kAllArrived || selection.kind == Kind::kLose;
+  std::vector<TornWrite> torn = TornWritesOf(selection);
+  for (const TornWrite& write : torn) {
+    const uint64_t entry = write.tear.entry;
+    const bool known = write.event < cut && events[write.event].entry == entry;
+    if (!known || !(write.event + 1 == cut || IsVolatile(write.event, cut)) ||
+        !write.tear.Fits(UnitsOf(write.event))) {
+      return UserError(fmt::format(
+          "log entry {} is no write that can arrive in this part at cut {} under the model '{}': "
+          "it has {} units, and is volatile or in flight there or not; an id belongs to the "
+          "recording that it was printed for",
+          entry, EntryOfCut(cut), model_.ToWords(), known ? UnitsOf(write.event) : 0));
+    }
+    if (!all_named || std::binary_search(lost.begin(), lost.end(), entry)) {
+      return UserError(fmt::format("log entry {} is lost and torn; choose one", entry));
+    }
+  }
+  return torn;
+}
+
 bool CrashSpace::OrderUnknown(size_t cut, const std::vector<size_t>& lost) const {
   return std::any_of(
       overlap_.begin(), std::lower_bound(overlap_.begin(), overlap_.end(), cut),
@@ -267,40 +333,64 @@ void CrashSpace::Apply(size_t event, image::ImageState& state) const {
   }
 }
 
+void CrashSpace::ApplyTorn(const TornWrite& torn, image::ImageState& state) const {
+  const Pieces& pieces = pieces_[torn.event];
+  for (uint32_t i = 0; i < pieces.count; ++i) {
+    if (!torn.tear.Arrived(i, pieces.count)) continue;
+    state[piece_rank_[pieces.first_piece + i]] = piece_content_[pieces.first_piece + i];
+  }
+}
+
 StateBuilder::StateBuilder(const CrashSpace& space)
     : space_(space),
       durable_{space.first_cut(), space.table().base_state()},
       durable_older_(durable_) {}
 
+void StateBuilder::ApplyArrived(size_t event, const std::vector<TornWrite>& torn,
+                                image::ImageState& state) const {
+  for (const TornWrite& write : torn) {
+    if (write.event == event) return space_.ApplyTorn(write, state);
+  }
+  space_.Apply(event, state);
+}
+
 void StateBuilder::ApplyRange(size_t first, size_t last, const std::vector<size_t>& lost,
-                              bool overlapping_older, image::ImageState& state) const {
+                              const std::vector<TornWrite>& torn, bool overlapping_older,
+                              image::ImageState& state) const {
   const auto& events = space_.history().events;
   size_t segment = first;  // behind the last flush
   const auto forced_again = [&](size_t end) {
     for (; segment < end; ++segment) {
       if (!events[segment].fua || std::binary_search(lost.begin(), lost.end(), segment)) continue;
-      space_.Apply(segment, state);
+      ApplyArrived(segment, torn, state);
     }
   };
   auto next_lost = lost.begin();
   for (size_t i = first; i < last; ++i) {
     if (overlapping_older && events[i].HasFlush()) forced_again(i);
     while (next_lost != lost.end() && *next_lost < i) ++next_lost;
-    if (next_lost == lost.end() || *next_lost != i) space_.Apply(i, state);
+    if (next_lost == lost.end() || *next_lost != i) ApplyArrived(i, torn, state);
   }
   if (overlapping_older) forced_again(last);
 }
 
 const image::ImageState& StateBuilder::Build(size_t cut, const std::vector<size_t>& lost,
-                                             bool overlapping_older) {
+                                             bool overlapping_older,
+                                             const std::vector<TornWrite>& torn) {
   const size_t window_start = space_.WindowStart(cut);
   Durable& durable = overlapping_older ? durable_older_ : durable_;
   if (window_start < durable.until) durable = {space_.first_cut(), space_.table().base_state()};
-  ApplyRange(durable.until, window_start, {}, overlapping_older, durable.state);
+  ApplyRange(durable.until, window_start, {}, {}, overlapping_older, durable.state);
   durable.until = window_start;
   state_ = durable.state;
-  ApplyRange(window_start, cut, lost, overlapping_older, state_);
+  ApplyRange(window_start, cut, lost, torn, overlapping_older, state_);
   return state_;
+}
+
+const image::ImageState& StateBuilder::BuildSelected(size_t cut, const Selection& selection,
+                                                     bool overlapping_older) {
+  space_.LostEventsInto(cut, selection, volatile_, lost_);
+  return Build(cut, lost_, overlapping_older, space_.TornWritesOf(selection));
 }
 
 }  // namespace plugpull::crashstate

@@ -5,7 +5,9 @@
 //             in the order of the log
 // Where there is no flush the volatile part reaches back to the base. A lying disk ignores
 // flushes and forced writes. A forced write at c itself is in flight: absent is the cut before it,
-// present the cut behind it. Whole writes are lost or not; tearing them is not modelled here.
+// present the cut behind it.
+// Whole writes are lost or not, unless the model has an atomic unit: then a volatile write, and any
+// write in flight (the last before the cut), may also arrive in part, whole units of it.
 //
 // Order of the log: a plain write is logged with the next flush, a forced write at once, so a plain
 // write that is logged after an overlapping forced one, with no flush between, may be older. Such
@@ -28,6 +30,12 @@ namespace plugpull::crashstate {
 
 // What the model cannot see, in words, for reports.
 extern const char kBlindSpot[];
+
+// A write that arrived in part.
+struct TornWrite {
+  size_t event = 0;
+  Tear tear;
+};
 
 // All crash states of one disk's history under one model. Const methods are thread-safe.
 class CrashSpace {
@@ -53,6 +61,8 @@ class CrashSpace {
   size_t WindowStart(size_t cut) const;
   // Events in it that may be lost, ascending. Appends to `out`, which is cleared first.
   void VolatileEvents(size_t cut, std::vector<size_t>& out) const;
+  // Whether an event is one of them.
+  bool IsVolatile(size_t event, size_t cut) const;
   // How many those would be without the model's bound (window).
   size_t UnflushedCount(size_t cut) const;
 
@@ -63,6 +73,14 @@ class CrashSpace {
   void LostEventsInto(size_t cut, const Selection& selection, std::vector<size_t>& volatile_events,
                       std::vector<size_t>& lost) const;
 
+  // The torn writes of a selection at a cut, ascending. A user error when one can neither be lost
+  // there nor is in flight, is lost, or has not so many units.
+  Result<std::vector<TornWrite>> TornWrites(size_t cut, const Selection& selection) const;
+  // The same for a selection that an enumerator made, without the check.
+  std::vector<TornWrite> TornWritesOf(const Selection& selection) const;
+  // Atomic units of an event; 1 when it cannot be torn.
+  uint64_t UnitsOf(size_t event) const;
+
   // True when an arrived write overlaps a forced write that was logged before it with no flush
   // between: the order of the two is not known. A later flush makes both durable and tells no more
   // of their order, so all that is before the cut counts.
@@ -70,10 +88,13 @@ class CrashSpace {
 
   // Applies one event to a state.
   void Apply(size_t event, image::ImageState& state) const;
+  // What arrived of it.
+  void ApplyTorn(const TornWrite& torn, image::ImageState& state) const;
 
  private:
   CrashSpace() = default;
   Status Index(std::span<const uint8_t> base);
+  void IndexLosable();
   bool CanBeLost(const blocklog::Event& event) const;
 
   struct Pieces {
@@ -88,7 +109,8 @@ class CrashSpace {
   std::vector<Pieces> pieces_;  // one for each event
   std::vector<uint32_t> piece_rank_;
   std::vector<image::ContentId> piece_content_;
-  std::vector<size_t> window_start_;  // one for each cut
+  std::vector<size_t> window_start_;    // one for each cut
+  std::vector<size_t> losable_before_;  // by position: events that can be lost, from the base on
   std::vector<size_t> overlap_;  // events that overlap an earlier forced write, no flush between
 };
 
@@ -98,7 +120,10 @@ class StateBuilder {
   explicit StateBuilder(const CrashSpace& space);
   // The state at `cut` without the `lost` events. The result is valid until the next call.
   const image::ImageState& Build(size_t cut, const std::vector<size_t>& lost,
-                                 bool overlapping_older);
+                                 bool overlapping_older, const std::vector<TornWrite>& torn = {});
+  // The state of a selection that an enumerator made.
+  const image::ImageState& BuildSelected(size_t cut, const Selection& selection,
+                                         bool overlapping_older);
 
  private:
   // What all events before `until`, a flush or the base, have left.
@@ -109,12 +134,17 @@ class StateBuilder {
   // Applies events first to last - 1 but the lost ones. With `overlapping_older` the forced writes
   // between two flushes come behind the plain ones there.
   void ApplyRange(size_t first, size_t last, const std::vector<size_t>& lost,
-                  bool overlapping_older, image::ImageState& state) const;
+                  const std::vector<TornWrite>& torn, bool overlapping_older,
+                  image::ImageState& state) const;
+  void ApplyArrived(size_t event, const std::vector<TornWrite>& torn,
+                    image::ImageState& state) const;
 
   const CrashSpace& space_;
   Durable durable_;
   Durable durable_older_;
   image::ImageState state_;
+  std::vector<size_t> volatile_;
+  std::vector<size_t> lost_;
 };
 
 // The greatest power of two, at most 4096, that divides every offset and length of the history.

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "framework/base/prng.h"
+#include "framework/crashstate/journal_guided.h"
+#include "framework/crashstate/torn.h"
 
 namespace plugpull::crashstate {
 
@@ -272,6 +274,10 @@ std::string NameOf(const Enumerate& enumerate) {
       return "lose_one";
     case Enumerate::kWindow:
       return fmt::format("window ({})", enumerate.window().writes());
+    case Enumerate::kJournalGuided:
+      return "journal_guided";
+    case Enumerate::kTorn:
+      return "torn";
     case Enumerate::KIND_NOT_SET:
       break;
   }
@@ -284,14 +290,17 @@ void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
   std::vector<size_t> volatile_events;
   std::vector<size_t> lost;
   StateBuilder builder(space);
+  const auto build = [&](const StateSpec& spec, bool older) -> const image::ImageState& {
+    return builder.BuildSelected(spec.cut, spec.selection, older);
+  };
   std::vector<StateSpec> all;
   all.reserve(enumeration.states.size());
   for (StateSpec& spec : enumeration.states) {
     space.LostEventsInto(spec.cut, spec.selection, volatile_events, lost);
     bool unknown = space.OrderUnknown(spec.cut, lost);
     if (unknown) {
-      const image::ImageState logged = builder.Build(spec.cut, lost, false);
-      unknown = builder.Build(spec.cut, lost, true) != logged;
+      const image::ImageState logged = build(spec, false);
+      unknown = build(spec, true) != logged;
     }
     all.push_back(std::move(spec));
     if (!unknown) continue;
@@ -304,7 +313,8 @@ void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
 
 }  // namespace
 
-Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed) {
+Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed,
+                            const ext4::JournalLayout& journal) {
   Enumeration enumeration;
   size_t left = check.max_states();
   for (int i = 0; i < check.enumerate_size(); ++i) {
@@ -315,8 +325,9 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
     const size_t before = enumeration.states.size();
     bool all = budget > 0;
     if (budget > 0) {
-      Enumerator enumerator(space, DeriveSeed(seed, NameOf(wanted), static_cast<uint64_t>(i)),
-                            static_cast<uint32_t>(i), budget, enumeration.states);
+      const uint64_t own_seed = DeriveSeed(seed, NameOf(wanted), static_cast<uint64_t>(i));
+      const auto index = static_cast<uint32_t>(i);
+      Enumerator enumerator(space, own_seed, index, budget, enumeration.states);
       switch (wanted.kind_case()) {
         case Enumerate::kPrefix:
           all = enumerator.Prefix(wanted.prefix());
@@ -329,6 +340,14 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
           break;
         case Enumerate::kWindow:
           all = enumerator.Window(wanted.window().writes());
+          break;
+        case Enumerate::kJournalGuided:
+          all = NameJournalStates(space,
+                                  DecodeJournal(space.history(), space.table().base(), journal),
+                                  own_seed, index, budget, enumeration.states);
+          break;
+        case Enumerate::kTorn:
+          all = NameTornStates(space, own_seed, index, budget, enumeration.states);
           break;
         case Enumerate::KIND_NOT_SET:
           break;

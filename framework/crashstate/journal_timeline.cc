@@ -80,7 +80,10 @@ class Decoder {
       place_of_.try_emplace(journal.blocks[i], static_cast<uint32_t>(i));
     }
     if (size_ == 0) return;
-    if (auto super = ext4::ReadJournalSuper(base, journal); super.ok()) UseSuper(*super);
+    if (auto super = ext4::ReadJournalSuper(base, journal); super.ok()) {
+      UseSuper(*super);
+      last_commit_at_ = super->start;
+    }
     super_block_ = ext4::kSuperblockAt / size_;
     if (base.size() >= ext4::kSuperblockAt) {
       home_orphans_ = HasOrphans(base.subspan(ext4::kSuperblockAt));
@@ -114,8 +117,8 @@ class Decoder {
  private:
   // A block of the journal.
   struct Place {
-    std::optional<size_t> last;       // its last write
-    std::optional<size_t> unclaimed;  // a last write that no descriptor has announced yet
+    std::optional<size_t> last;          // its last write
+    std::optional<size_t> unclaimed;     // a last write that no descriptor has announced yet
     uint32_t expected = kNoTransaction;  // announced, and not written yet
     uint64_t home = 0;
     bool escaped = false;
@@ -288,7 +291,7 @@ class Decoder {
       now.from_sequence = super_->sequence;
       DropUpTo(now);
     }
-    if (super->start == 0) last_commit_at_ = 0;
+    if (super->start == 0 || !super_ || super_->start == 0) last_commit_at_ = super->start;
     line_.supers.push_back(std::move(now));
     UseSuper(*super);
   }
@@ -324,8 +327,7 @@ class Decoder {
   }
 
   void DecodeExt4Super(const BlockWrite& write, std::span<const uint8_t> bytes) {
-    const uint64_t start =
-        std::max(write.block * size_, history_.events[write.event].offset.value);
+    const uint64_t start = std::max(write.block * size_, history_.events[write.event].offset.value);
     if (start > ext4::kSuperblockAt || bytes.size() < ext4::kSuperblockAt - start) return;
     home_orphans_ = HasOrphans(bytes.subspan(ext4::kSuperblockAt - start));
   }
@@ -342,8 +344,8 @@ class Decoder {
 
   // Of the superblock that recovery leaves: the journal's, while its transaction is in the log.
   bool OrphansNow() const {
-    const bool in_journal = super_in_journal_ != kNoTransaction &&
-                            !line_.transactions[super_in_journal_].dropped_by;
+    const bool in_journal =
+        super_in_journal_ != kNoTransaction && !line_.transactions[super_in_journal_].dropped_by;
     return in_journal ? journal_orphans_ : home_orphans_;
   }
 
@@ -357,9 +359,9 @@ class Decoder {
   std::optional<ext4::JournalSuper> super_;  // none before mkfs has made the journal
   std::unordered_map<uint32_t, uint32_t> by_sequence_;
   std::unordered_map<uint64_t, Copy> newest_;
-  std::deque<uint32_t> live_;  // committed, and not dropped yet, in that order
-  size_t behind_commit_ = 0;   // writes from here on are behind the last commit
-  uint32_t last_commit_at_ = 0;
+  std::deque<uint32_t> live_;    // committed, and not dropped yet, in that order
+  size_t behind_commit_ = 0;     // writes from here on are behind the last commit
+  uint32_t last_commit_at_ = 0;  // its place, or where the log began
   uint64_t super_block_ = 0;
   bool home_orphans_ = false;
   bool journal_orphans_ = false;

@@ -34,9 +34,9 @@ inline constexpr uint32_t kNoTransaction = 0xffffffff;
 
 // What a write did to one block of the file system. A write of many blocks has many of them.
 struct BlockWrite {
-  size_t event = 0;    // position in the history
-  uint64_t block = 0;  // of the file system
-  uint64_t home = 0;   // of kDataCopy: where it belongs
+  size_t event = 0;                       // position in the history
+  uint64_t block = 0;                     // of the file system
+  uint64_t home = 0;                      // of kDataCopy: where it belongs
   uint32_t transaction = kNoTransaction;  // position in JournalTimeline::transactions
   BlockRole role = BlockRole::kOther;
   bool whole = true;    // false: the write covers a part of the block
@@ -48,8 +48,8 @@ struct JournalTransaction {
   // Positions in JournalTimeline::writes, ascending.
   std::vector<size_t> blocks;  // descriptors, copies and revokes
   std::optional<size_t> commit;
-  std::vector<size_t> checkpoints;     // those that changed something
-  std::optional<size_t> dropped_by;    // position in supers: the tail moved past it
+  std::vector<size_t> checkpoints;   // those that changed something
+  std::optional<size_t> dropped_by;  // position in supers: the tail moved past it
 };
 
 // A write of the journal superblock that changed it.
@@ -65,8 +65,8 @@ struct JournalSuperWrite {
 
 struct JournalTimeline {
   uint32_t block_bytes = 0;  // of the file system; 0: it has none, and there are no block writes
-  std::vector<BlockWrite> writes;         // in the order of the log
-  std::vector<size_t> first_write;        // by event, and one more at the end
+  std::vector<BlockWrite> writes;                // in the order of the log
+  std::vector<size_t> first_write;               // by event, and one more at the end
   std::vector<JournalTransaction> transactions;  // in the order of their first block
   std::vector<JournalSuperWrite> supers;
   std::vector<size_t> discards;  // events

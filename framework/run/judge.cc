@@ -125,12 +125,11 @@ struct Judge::Impl {
     Parallel(states.size(), kChunk, [&] {
       crashstate::StateBuilder builder(space);
       crashstate::ReplayKeyer keyer(space, journal);
-      std::vector<size_t> scratch;
-      std::vector<size_t> lost;
       for (size_t start; (start = next.fetch_add(kChunk)) < states.size();) {
         for (size_t i = start; i < std::min(start + kChunk, states.size()); ++i) {
-          space.LostEventsInto(states[i].cut, states[i].selection, scratch, lost);
-          keys_of[i] = keyer.KeyOf(builder.Build(states[i].cut, lost, states[i].overlapping_older));
+          const StateSpec& spec = states[i];
+          keys_of[i] =
+              keyer.KeyOf(builder.BuildSelected(spec.cut, spec.selection, spec.overlapping_older));
         }
       }
     });
@@ -184,10 +183,8 @@ struct Judge::Impl {
                     std::vector<StateVerdict>& verdicts) {
     oracle::WorkImage& work = tools.work;
     const StateSpec& spec = states[group.first];
-    std::vector<size_t> scratch;
-    std::vector<size_t> lost;
-    space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
-    const auto& state = tools.builder.Build(spec.cut, lost, spec.overlapping_older);
+    const auto& state =
+        tools.builder.BuildSelected(spec.cut, spec.selection, spec.overlapping_older);
     PP_RETURN_IF_ERROR(work.Load(state));
     oracle::RecoveryResult recovery = fsck.Recover(work, journal);
     PP_ASSIGN_OR_RETURN(const Fingerprint recovered, work.Scan(journal));
