@@ -114,11 +114,19 @@ Result<std::unique_ptr<CrashSpace>> CrashSpace::Make(const History& history,
   space->base_ = base;
   space->model_ = model;
   space->disk_ = std::move(disk);
-  const uint32_t common = CommonBlockBytes(history);
-  space->block_bytes_ = block_bytes == 0 ? common : block_bytes;
-  space->contents_ = std::make_unique<image::ContentStore>(std::min(common, space->block_bytes_));
+  uint32_t unit = CommonBlockBytes(history);
+  if (model.atomic_unit > unit) {
+    return UserError(
+        fmt::format("atomic_unit is {} bytes, but the log has writes that only {} divides; choose "
+                    "that or less",
+                    model.atomic_unit, unit));
+  }
+  if (model.atomic_unit != 0) unit = model.atomic_unit;
+  space->block_bytes_ = block_bytes == 0 ? unit : block_bytes;
+  space->contents_ = std::make_unique<image::ContentStore>(std::min(unit, space->block_bytes_));
   PP_RETURN_IF_ERROR(space->Index());
   space->IndexOverlaps();
+  space->IndexLosable();
   return space;
 }
 
@@ -217,6 +225,21 @@ bool CrashSpace::CanBeLost(const Event& event) const {
   return event.kind == Event::Kind::kWrite && (!event.fua || model_.lying);
 }
 
+void CrashSpace::IndexLosable() {
+  const auto& events = history_->events;
+  losable_before_.assign(events.size() + 1, 0);
+  for (size_t i = history_->base; i < events.size(); ++i) {
+    losable_before_[i + 1] = losable_before_[i] + (CanBeLost(events[i]) ? 1 : 0);
+  }
+}
+
+bool CrashSpace::IsVolatile(size_t event, size_t cut) const {
+  if (event >= cut || event < window_start_[cut] || !CanBeLost(history_->events[event])) {
+    return false;
+  }
+  return model_.window == 0 || losable_before_[cut] - losable_before_[event] <= model_.window;
+}
+
 size_t CrashSpace::UnflushedCount(size_t cut) const {
   const auto& events = history_->events;
   return static_cast<size_t>(
@@ -278,6 +301,49 @@ Result<std::vector<size_t>> CrashSpace::LostEvents(size_t cut, const Selection& 
   }
   LostEventsInto(cut, selection, volatile_events, lost);
   return lost;
+}
+
+uint64_t CrashSpace::UnitsOf(size_t event) const {
+  const Event& write = history_->events[event];
+  if (write.kind != Event::Kind::kWrite || model_.atomic_unit == 0) return 1;
+  return write.length.value / model_.atomic_unit;
+}
+
+std::vector<TornWrite> CrashSpace::TornWritesOf(const Selection& selection) const {
+  const auto& events = history_->events;
+  std::vector<TornWrite> torn;
+  for (const Tear& tear : selection.torn) {
+    const auto it =
+        std::lower_bound(events.begin(), events.end(), tear.entry,
+                         [](const Event& event, uint64_t entry) { return event.entry < entry; });
+    torn.push_back({static_cast<size_t>(it - events.begin()), tear});
+  }
+  return torn;
+}
+
+Result<std::vector<TornWrite>> CrashSpace::TornWrites(size_t cut,
+                                                      const Selection& selection) const {
+  using Kind = Selection::Kind;
+  const auto& events = history_->events;
+  const auto& lost = selection.entries;
+  const bool all_named = selection.kind == Kind::kAllArrived || selection.kind == Kind::kLose;
+  std::vector<TornWrite> torn = TornWritesOf(selection);
+  for (const TornWrite& write : torn) {
+    const uint64_t entry = write.tear.entry;
+    const bool known = write.event < cut && events[write.event].entry == entry;
+    if (!known || !(write.event + 1 == cut || IsVolatile(write.event, cut)) ||
+        !write.tear.Fits(UnitsOf(write.event))) {
+      return UserError(fmt::format(
+          "log entry {} is no write that can arrive in this part at cut {} under the model '{}': "
+          "it has {} units, and is volatile or in flight there or not; an id belongs to the "
+          "recording that it was printed for",
+          entry, EntryOfCut(cut), model_.ToWords(), known ? UnitsOf(write.event) : 0));
+    }
+    if (!all_named || std::binary_search(lost.begin(), lost.end(), entry)) {
+      return UserError(fmt::format("log entry {} is lost and torn; choose one", entry));
+    }
+  }
+  return torn;
 }
 
 bool CrashSpace::OrderUnknown(size_t cut, const std::vector<size_t>& lost) const {

@@ -5,7 +5,9 @@
 //             in the order of the log
 // Where there is no flush the volatile part reaches back to the base. A lying disk ignores
 // flushes and forced writes. A forced write at c itself is in flight: absent is the cut before it,
-// present the cut behind it. Whole writes are lost or not; tearing them is not modelled here.
+// present the cut behind it.
+// Whole writes are lost or not, unless the model has an atomic unit: then a volatile write, and any
+// write in flight (the last before the cut), may also arrive in part, whole units of it.
 //
 // Order of the log: a plain write is logged with the next flush, a forced write at once, so a plain
 // write that is logged after an overlapping forced one, with no flush between, may be older. Such
@@ -33,6 +35,12 @@ extern const char kBlindSpot[];
 struct Arrival {
   uint32_t event;
   const image::Content* content;
+};
+
+// A write that arrived in part.
+struct TornWrite {
+  size_t event = 0;
+  Tear tear;
 };
 
 // All crash states of one disk's history under one model. Const methods are thread-safe.
@@ -77,6 +85,8 @@ class CrashSpace {
   size_t WindowStart(size_t cut) const;
   // Events in it that may be lost, ascending. Appends to `out`, which is cleared first.
   void VolatileEvents(size_t cut, std::vector<size_t>& out) const;
+  // Whether an event is one of them.
+  bool IsVolatile(size_t event, size_t cut) const;
   // How many those would be without the model's bound (window).
   size_t UnflushedCount(size_t cut) const;
 
@@ -86,6 +96,14 @@ class CrashSpace {
   // The same for a selection that an enumerator made, without the check.
   void LostEventsInto(size_t cut, const Selection& selection, std::vector<size_t>& volatile_events,
                       std::vector<size_t>& lost) const;
+
+  // The torn writes of a selection at a cut, ascending. A user error when one can neither be lost
+  // there nor is in flight, is lost, or has not so many units.
+  Result<std::vector<TornWrite>> TornWrites(size_t cut, const Selection& selection) const;
+  // The same for a selection that an enumerator made, without the check.
+  std::vector<TornWrite> TornWritesOf(const Selection& selection) const;
+  // Atomic units of an event; 1 when it cannot be torn.
+  uint64_t UnitsOf(size_t event) const;
 
   // True when an arrived write overlaps a forced write that was logged before it with no flush
   // between: the order of the two is not known. A later flush makes both durable and tells no more
@@ -98,6 +116,7 @@ class CrashSpace {
   CrashSpace() = default;
   Status Index();
   void IndexOverlaps();
+  void IndexLosable();
   bool CanBeLost(const blocklog::Event& event) const;
 
   const blocklog::History* history_ = nullptr;
@@ -112,6 +131,7 @@ class CrashSpace {
   std::vector<Arrival> arrivals_;      // of all ranks
   std::vector<size_t> first_arrival_;  // by rank; one more at the end
   std::vector<size_t> window_start_;   // one for each cut
+  std::vector<size_t> losable_before_;  // by position: events that can be lost, from the base on
   std::vector<size_t> overlap_;  // events that overlap an earlier forced write, no flush between
 };
 

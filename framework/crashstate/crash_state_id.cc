@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace plugpull::crashstate {
@@ -11,6 +12,8 @@ namespace {
 
 constexpr size_t kTextMax = 65536;
 constexpr char kExample[] = "vol:cache@1042-lose.1031.1040";
+
+constexpr std::string_view kTearWords[] = {"first", "last", "without"};  // by Tear::Kind
 
 std::vector<std::string_view> Split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -39,6 +42,24 @@ Error Bad(std::string_view text, std::string_view part, std::string_view what) {
                                Shown(text, 120), Shown(part, 60), what, kExample));
 }
 
+bool ParseTear(std::string_view text, Selection& selection) {
+  const auto parts = Split(text, '.');
+  Tear tear;
+  if (parts.size() != 4 || parts[0] != "torn" || !ParseNumber(parts[1], tear.entry) ||
+      !ParseNumber(parts[3], tear.number)) {
+    return false;
+  }
+  const auto kind = std::find(std::begin(kTearWords), std::end(kTearWords), parts[2]);
+  if (kind == std::end(kTearWords)) return false;
+  tear.kind = static_cast<Tear::Kind>(kind - std::begin(kTearWords));
+  if (tear.kind != Tear::Kind::kWithout && tear.number == 0) return false;
+  if (!selection.torn.empty() && tear.entry <= selection.torn.back().entry) return false;
+  const auto& lost = selection.entries;
+  if (std::binary_search(lost.begin(), lost.end(), tear.entry)) return false;
+  selection.torn.push_back(tear);
+  return selection.kind == Selection::Kind::kAllArrived || selection.kind == Selection::Kind::kLose;
+}
+
 bool ParseModel(std::string_view text, DeviceModel& model) {
   const auto parts = Split(text, '.');
   if (parts[0] != "cache" && parts[0] != "lying") return false;
@@ -48,6 +69,10 @@ bool ParseModel(std::string_view text, DeviceModel& model) {
       model.discard_keeps = true;
     } else if (parts[i] == "mkfs") {
       model.from_mkfs = true;
+    } else if (parts[i].starts_with('u')) {
+      uint64_t unit;
+      if (!ParseNumber(parts[i].substr(1), unit) || !IsAtomicUnit(unit)) return false;
+      model.atomic_unit = static_cast<uint32_t>(unit);
     } else if (parts[i].empty() || parts[i][0] != 'w' ||
                !ParseNumber(parts[i].substr(1), model.window) || model.window == 0) {
       return false;
@@ -82,9 +107,26 @@ bool ParseSelection(std::string_view text, Selection& selection) {
 
 }  // namespace
 
+bool IsAtomicUnit(uint64_t bytes) {
+  return bytes >= 512 && bytes <= 4096 && (bytes & (bytes - 1)) == 0;
+}
+
+bool Tear::Arrived(uint64_t unit, uint64_t units) const {
+  switch (kind) {
+    case Kind::kFirst:
+      return unit < number;
+    case Kind::kLast:
+      return unit + number >= units;
+    case Kind::kWithout:
+      return unit != number;
+  }
+  return true;
+}
+
 std::string DeviceModel::ToWords() const {
   std::string words =
       lying ? "lying disk (flushes and forced writes are ignored)" : "volatile cache";
+  if (atomic_unit != 0) words += fmt::format(", atomic unit {} bytes", atomic_unit);
   if (window != 0) words += fmt::format(", at most {} writes volatile", window);
   if (discard_keeps) words += ", discards keep the old bytes";
   if (from_mkfs) words += ", cut from mkfs on";
@@ -94,6 +136,7 @@ std::string DeviceModel::ToWords() const {
 std::string CrashStateId::ToString() const {
   std::string text = fmt::format("{}:{}", disk, model.lying ? "lying" : "cache");
   if (model.window != 0) text += fmt::format(".w{}", model.window);
+  if (model.atomic_unit != 0) text += fmt::format(".u{}", model.atomic_unit);
   if (model.discard_keeps) text += ".keep";
   if (model.from_mkfs) text += ".mkfs";
   text += fmt::format("@{}", cut);
@@ -113,6 +156,10 @@ std::string CrashStateId::ToString() const {
       if (selection.last != 0) text += fmt::format(".{}", selection.last);
       break;
   }
+  for (const Tear& tear : selection.torn) {
+    text += fmt::format("-torn.{}.{}.{}", tear.entry, kTearWords[static_cast<size_t>(tear.kind)],
+                        tear.number);
+  }
   if (overlapping_older) text += "-older";
   return text;
 }
@@ -131,13 +178,23 @@ Result<CrashStateId> CrashStateId::Parse(std::string_view text) {
   id.disk = text.substr(0, colon);
   const std::string_view model = text.substr(colon + 1, at - colon - 1);
   if (!ParseModel(model, id.model)) {
-    return Bad(text, model, "is no device model (cache or lying, then .wN, .keep, .mkfs)");
+    return Bad(text, model, "is no device model (cache or lying, then .wN, .uN, .keep, .mkfs)");
   }
   const auto parts = Split(text.substr(at + 1), '-');
   if (!ParseNumber(parts[0], id.cut)) return Bad(text, parts[0], "is no number of a log entry");
   for (size_t i = 1; i < parts.size(); ++i) {
     if (parts[i] == "older" && i + 1 == parts.size()) {
       id.overlapping_older = true;
+    } else if (parts[i].starts_with("torn")) {
+      if (id.model.atomic_unit == 0) {
+        return Bad(text, parts[i],
+                   "tears a write, but the model names no atomic unit (cache.u512)");
+      }
+      if (!ParseTear(parts[i], id.selection)) {
+        return Bad(text, parts[i],
+                   "is no tear (torn.E.first.N, torn.E.last.N, torn.E.without.I; entries ascend, "
+                   "and none of them is lost)");
+      }
     } else if (i != 1 || !ParseSelection(parts[i], id.selection)) {
       return Bad(text, parts[i], "is no selection (lose.E..., keep.E..., sample.SEED.PERMILLE)");
     }

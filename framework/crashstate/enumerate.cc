@@ -7,7 +7,9 @@
 #include <set>
 
 #include "framework/base/prng.h"
+#include "framework/crashstate/journal_guided.h"
 #include "framework/crashstate/state_cursor.h"
+#include "framework/crashstate/torn.h"
 
 namespace plugpull::crashstate {
 
@@ -273,6 +275,10 @@ std::string NameOf(const Enumerate& enumerate) {
       return "lose_one";
     case Enumerate::kWindow:
       return fmt::format("window ({})", enumerate.window().writes());
+    case Enumerate::kJournalGuided:
+      return "journal_guided";
+    case Enumerate::kTorn:
+      return "torn";
     case Enumerate::KIND_NOT_SET:
       break;
   }
@@ -291,9 +297,9 @@ void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
     space.LostEventsInto(spec.cut, spec.selection, volatile_events, lost);
     bool unknown = space.OrderUnknown(spec.cut, lost);
     if (unknown) {
-      cursor.MoveTo(spec.cut, lost, false);
+      cursor.MoveTo(spec.cut, spec.selection, false);
       const image::DifferenceSum logged = cursor.image().sum();
-      cursor.MoveTo(spec.cut, lost, true);
+      cursor.MoveTo(spec.cut, spec.selection, true);
       unknown = cursor.image().sum() != logged;
     }
     all.push_back(std::move(spec));
@@ -307,7 +313,8 @@ void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
 
 }  // namespace
 
-Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed) {
+Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed,
+                            const ext4::JournalLayout& journal) {
   Enumeration enumeration;
   size_t left = check.max_states();
   for (int i = 0; i < check.enumerate_size(); ++i) {
@@ -318,8 +325,9 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
     const size_t before = enumeration.states.size();
     bool all = budget > 0;
     if (budget > 0) {
-      Enumerator enumerator(space, DeriveSeed(seed, NameOf(wanted), static_cast<uint64_t>(i)),
-                            static_cast<uint32_t>(i), budget, enumeration.states);
+      const uint64_t own_seed = DeriveSeed(seed, NameOf(wanted), static_cast<uint64_t>(i));
+      const auto index = static_cast<uint32_t>(i);
+      Enumerator enumerator(space, own_seed, index, budget, enumeration.states);
       switch (wanted.kind_case()) {
         case Enumerate::kPrefix:
           all = enumerator.Prefix(wanted.prefix());
@@ -332,6 +340,14 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
           break;
         case Enumerate::kWindow:
           all = enumerator.Window(wanted.window().writes());
+          break;
+        case Enumerate::kJournalGuided:
+          all = NameJournalStates(space,
+                                  DecodeJournal(space.history(), space.base(), journal),
+                                  own_seed, index, budget, enumeration.states);
+          break;
+        case Enumerate::kTorn:
+          all = NameTornStates(space, own_seed, index, budget, enumeration.states);
           break;
         case Enumerate::KIND_NOT_SET:
           break;

@@ -8,6 +8,7 @@
 
 #include "framework/base/result.h"
 #include "framework/crashstate/crash_space.h"
+#include "framework/ext4/journal.h"
 #include "framework/proto/scenario.pb.h"
 
 namespace plugpull::crashstate {
@@ -25,14 +26,18 @@ struct EnumeratorCoverage {
 };
 
 struct Enumeration {
-  std::vector<StateSpec> states;  // in the order of the enumerators; within one, cuts ascend
+  // In the order of the enumerators; within one, cuts ascend, but those of journal_guided and torn
+  // come in the order of what they promise.
+  std::vector<StateSpec> states;
   std::vector<EnumeratorCoverage> enumerators;
   uint64_t order_unknown = 0;  // states that were added a second time with the other order
 };
 
 // `check.enumerate` may not be empty; at most check.max_states states (twins for unknown order
-// come on top).
-Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed);
+// come on top). `journal`: where the disk's lies, for journal_guided; that names nothing without
+// one.
+Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed,
+                            const ext4::JournalLayout& journal = {});
 
 // The printable id of a state.
 CrashStateId IdOf(const CrashSpace& space, const StateSpec& spec);

@@ -47,14 +47,27 @@ void StateCursor::TouchDifference(const std::vector<size_t>& lost, size_t end) {
   }
 }
 
-// Of the segment of the arrival before `last`, the forced write that arrived last, else what
+// Whether what an event wrote to a unit is on the medium.
+bool StateCursor::Arrived(size_t event, size_t rank) const {
+  if (is_lost_[event]) return false;
+  for (const TornWrite& torn : torn_) {
+    if (torn.event != event) continue;
+    const uint64_t at = space_.units()[rank] * space_.unit_bytes() -
+                        space_.history().events[event].offset.value;
+    return torn.tear.Arrived(at / space_.model().atomic_unit, space_.UnitsOf(event));
+  }
+  return true;
+}
+
+// Of the segment of the arrival at `last`, the forced write that arrived last, else what
 // arrived last.
-const image::Content* StateCursor::WinnerOfSegment(std::span<const Arrival> arrivals,
+const image::Content* StateCursor::WinnerOfSegment(size_t rank, std::span<const Arrival> arrivals,
                                                    size_t last) const {
   const auto& events = space_.history().events;
   const uint32_t segment = segment_[arrivals[last].event];
   for (size_t i = last + 1; i-- > 0 && segment_[arrivals[i].event] == segment;) {
-    if (events[arrivals[i].event].fua && !is_lost_[arrivals[i].event]) return arrivals[i].content;
+    const size_t event = arrivals[i].event;
+    if (events[event].fua && Arrived(event, rank)) return arrivals[i].content;
   }
   return arrivals[last].content;
 }
@@ -66,8 +79,8 @@ const image::Content* StateCursor::Winner(size_t rank) const {
       std::lower_bound(arrivals.begin(), arrivals.end(), cut_,
                        [](const Arrival& arrival, size_t cut) { return arrival.event < cut; });
   for (auto i = static_cast<size_t>(end - arrivals.begin()); i-- > 0;) {
-    if (is_lost_[arrivals[i].event]) continue;
-    return overlapping_older_ ? WinnerOfSegment(arrivals, i) : arrivals[i].content;
+    if (!Arrived(arrivals[i].event, rank)) continue;
+    return overlapping_older_ ? WinnerOfSegment(rank, arrivals, i) : arrivals[i].content;
   }
   return nullptr;
 }
@@ -96,12 +109,20 @@ void StateCursor::ComposeBlock(uint64_t block) {
   image_.SetCopy(block, composed_);
 }
 
-void StateCursor::MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older) {
+void StateCursor::MoveTo(size_t cut, const Selection& selection, bool overlapping_older) {
+  space_.LostEventsInto(cut, selection, scratch_, selected_);
+  MoveTo(cut, selected_, overlapping_older, space_.TornWritesOf(selection));
+}
+
+void StateCursor::MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older,
+                         const std::vector<TornWrite>& torn) {
   PP_CHECK(cut >= space_.first_cut() && cut <= space_.last_cut());
   PP_CHECK(lost.empty() || lost.back() < cut);
   const size_t end = std::max(cut_, cut);
   for (size_t event = std::min(cut_, cut); event < end; ++event) Touch(event);
   TouchDifference(lost, end);
+  for (const TornWrite& write : torn_) Touch(write.event);
+  for (const TornWrite& write : torn) Touch(write.event);
   if (overlapping_older_ != overlapping_older) {
     for (const size_t event : space_.overlaps()) {
       if (event < end) Touch(event);
@@ -110,6 +131,7 @@ void StateCursor::MoveTo(size_t cut, const std::vector<size_t>& lost, bool overl
   for (const size_t event : lost_) is_lost_[event] = false;
   for (const size_t event : lost) is_lost_[event] = true;
   lost_ = lost;
+  torn_ = torn;
   cut_ = cut;
   overlapping_older_ = overlapping_older;
   // Ascending, so that the units of a block come one after the other.

@@ -19,7 +19,11 @@ class StateCursor {
 
   // Makes the image the state at `cut` without the `lost` events (ascending, all below `cut`).
   // With `overlapping_older` forced writes come behind the plain ones between the same two flushes.
-  void MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older);
+  // Of the `torn` ones, none of them lost, only a part arrived.
+  void MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older,
+              const std::vector<TornWrite>& torn = {});
+  // The same for a selection that fits the cut.
+  void MoveTo(size_t cut, const Selection& selection, bool overlapping_older);
 
   const CrashSpace& space() const { return space_; }
   // The present state. Its changes are for the caller to clear.
@@ -29,8 +33,10 @@ class StateCursor {
  private:
   void Touch(size_t event);
   void TouchDifference(const std::vector<size_t>& lost, size_t end);
+  bool Arrived(size_t event, size_t rank) const;
   const image::Content* Winner(size_t rank) const;
-  const image::Content* WinnerOfSegment(std::span<const Arrival> arrivals, size_t last) const;
+  const image::Content* WinnerOfSegment(size_t rank, std::span<const Arrival> arrivals,
+                                        size_t last) const;
   void Place(size_t rank, const image::Content* content);
   void ComposeBlock(uint64_t block);
 
@@ -44,6 +50,9 @@ class StateCursor {
   bool overlapping_older_ = false;
   std::vector<size_t> lost_;
   std::vector<bool> is_lost_;  // by event
+  std::vector<TornWrite> torn_;
+  std::vector<size_t> scratch_;
+  std::vector<size_t> selected_;
 
   // Of one move.
   std::vector<uint32_t> touched_;  // ranks, each once

@@ -190,18 +190,14 @@ bool JournalLog::ReadDescriptor(Open& open, std::span<const uint8_t> bytes) {
 // PASS_REVOKE does not look at the checksum.
 void JournalLog::ReadRevokes(Open& open, std::span<const uint8_t> bytes) {
   open.suspicious |= !ChecksumValid(bytes, bytes.size() - jbd2::kTailBytes);
-  const size_t record = super_.has_64bit() ? 8 : 4;
   const size_t limit = bytes.size() - (checksums_ ? jbd2::kTailBytes : 0);
   const uint32_t count = jbd2::Be32(bytes, jbd2::kHeaderBytes);  // bytes used, header included
   if (count > limit) {
     open.revoke_bytes_wrong = count;
     return;
   }
-  for (size_t at = jbd2::kHeaderBytes + 4; at + record <= count; at += record) {
-    uint64_t home = jbd2::Be32(bytes, at);
-    if (record == 8) home = home << 32 | jbd2::Be32(bytes, at + 4);
-    revokes_.push_back(home);
-  }
+  const auto homes = ParseRevokes(super_, bytes);
+  revokes_.insert(revokes_.end(), homes.begin(), homes.end());
 }
 
 bool JournalLog::ReadCommit(Open& open, std::span<const uint8_t> bytes) {

@@ -38,14 +38,16 @@ const std::string kOrderDecides =
 
 class Tally {
  public:
-  void Add(size_t index, const StateVerdict& verdict, size_t lost) {
+  // With `torn`, what is found needs a write that tore, and is of a class of its own.
+  void Add(size_t index, const StateVerdict& verdict, size_t lost, bool torn) {
     if (verdict.order_decides) {
       Count({Finding::UNKNOWN, FINDING_UNSPECIFIED, FSCK}, index, lost, &kOrderDecides);
       return;
     }
-    Add(index, lost, verdict.recovery, JOURNAL_REFUSED, FSCK, verdict.evidence);
-    Add(index, lost, verdict.structure, METADATA_INCONSISTENT, FSCK, verdict.evidence);
-    Add(index, lost, verdict.content, DURABILITY_LOST, CONTENT, verdict.content_evidence);
+    const auto class_of = [&](FindingClass whole) { return torn ? TORN_WRITE : whole; };
+    Add(index, lost, verdict.recovery, class_of(JOURNAL_REFUSED), FSCK, verdict.evidence);
+    Add(index, lost, verdict.structure, class_of(METADATA_INCONSISTENT), FSCK, verdict.evidence);
+    Add(index, lost, verdict.content, class_of(DURABILITY_LOST), CONTENT, verdict.content_evidence);
   }
 
   const std::map<FindingKey, Found>& found() const { return found_; }
@@ -100,10 +102,12 @@ void AddEnumerators(const crashstate::Enumeration& enumeration,
     CountStates(verdicts, enumeration.states, i, *out.mutable_states());
     Tally tally;
     for (size_t s = 0; s < verdicts.size(); ++s) {
-      if (enumeration.states[s].enumerator == i) tally.Add(s, verdicts[s], 0);
+      const StateSpec& spec = enumeration.states[s];
+      if (spec.enumerator == i) tally.Add(s, verdicts[s], 0, !spec.selection.torn.empty());
     }
     for (const auto& [key, found] : tally.found()) {
-      if (key.kind == Finding::VIOLATED) out.add_found(key.finding_class);
+      const bool listed = std::ranges::count(out.found(), static_cast<int>(key.finding_class)) > 0;
+      if (key.kind == Finding::VIOLATED && !listed) out.add_found(key.finding_class);
     }
   }
 }
@@ -118,7 +122,7 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
   for (size_t i = 0; i < verdicts.size(); ++i) {
     if (verdicts[i].Worst() == Outcome::kHolds) continue;
     space.LostEventsInto(enumeration.states[i].cut, enumeration.states[i].selection, scratch, lost);
-    tally.Add(i, verdicts[i], lost.size());
+    tally.Add(i, verdicts[i], lost.size(), !enumeration.states[i].selection.torn.empty());
   }
   const LostWriteNames names(source);
   for (const auto& [key, found] : tally.found()) {
@@ -137,6 +141,9 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
     constexpr size_t kNamedMax = 6;
     for (size_t i = 0; i < std::min(lost.size(), kNamedMax); ++i) {
       finding.add_lost(names.Describe(lost[i]));
+    }
+    for (const auto& torn : space.TornWritesOf(spec.selection)) {
+      finding.add_lost("torn: " + names.Describe(torn.event));
     }
   }
 }
@@ -222,7 +229,8 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   const auto& space = source.space();
   DiskReport report;
   report.set_disk(source.name());
-  report.set_model(fmt::format("{}, atomic unit: a whole write", space.model().ToWords()));
+  report.set_model(space.model().ToWords() +
+                   (space.model().atomic_unit == 0 ? ", atomic unit: a whole write" : ""));
 
   JudgeOptions judge_options;
   judge_options.jobs = options.jobs;
@@ -243,7 +251,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   }
 
   const crashstate::Enumeration enumeration =
-      crashstate::EnumerateStates(space, check, options.seed);
+      crashstate::EnumerateStates(space, check, options.seed, source.journal());
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
   PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(enumeration.states));

@@ -59,6 +59,7 @@ crashstate::DeviceModel ModelOf(const Model& model) {
   crashstate::DeviceModel device;
   device.lying = model.kind() == Model::LYING;
   device.window = model.window();
+  device.atomic_unit = model.atomic_unit();
   device.discard_keeps = model.discard() == Model::DISCARD_KEEPS;
   device.from_mkfs = model.from() == Model::MKFS;
   return device;
@@ -137,8 +138,9 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
 Status DiskSource::Materialize(const crashstate::CrashStateId& id, const std::string& path) const {
   PP_ASSIGN_OR_RETURN(const size_t cut, space_->CutOfEntry(id.cut));
   PP_ASSIGN_OR_RETURN(const auto lost, space_->LostEvents(cut, id.selection));
+  PP_RETURN_IF_ERROR(space_->TornWrites(cut, id.selection));
   crashstate::StateCursor cursor(*space_);
-  cursor.MoveTo(cut, lost, id.overlapping_older);
+  cursor.MoveTo(cut, id.selection, id.overlapping_older);
   const std::string partial = path + ".partial";
   const os::Fd fd(::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd.valid()) {

@@ -21,12 +21,12 @@ namespace {
 constexpr size_t kLostShown = 20;
 
 // Recovers the state in memory and writes the result over the image.
-Status RecoverInto(const DiskSource& source, const std::vector<size_t>& lost, size_t cut,
-                   bool overlapping_older, const std::string& path, std::string& said) {
+Status RecoverInto(const DiskSource& source, const crashstate::CrashStateId& id, size_t cut,
+                   const std::string& path, std::string& said) {
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   PP_ASSIGN_OR_RETURN(auto work, oracle::WorkImage::Make(source.base(), source.base_extents()));
   crashstate::StateCursor cursor(source.space());
-  cursor.MoveTo(cut, lost, overlapping_older);
+  cursor.MoveTo(cut, id.selection, id.overlapping_older);
   work.Load(cursor.image());
   const oracle::RecoveryResult result = fsck.Recover(work, source.journal());
   said += fmt::format("\nrecovery: {}", result.evidence);
@@ -71,8 +71,8 @@ Status ForEachState(
   for (const Check& check : reader.manifest().scenario().check()) {
     PP_ASSIGN_OR_RETURN(const auto source,
                         DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
-    const auto enumeration =
-        crashstate::EnumerateStates(source->space(), check, reader.manifest().seed());
+    const auto enumeration = crashstate::EnumerateStates(
+        source->space(), check, reader.manifest().seed(), source->journal());
     for (const auto& spec : enumeration.states) {
       if (!each(enumeration.enumerators[spec.enumerator].name,
                 crashstate::IdOf(source->space(), spec).ToString())) {
@@ -105,8 +105,11 @@ Result<std::string> WriteStateImage(const StateImageRequest& request) {
     said += "\n  lost: " + names.Describe(lost[i]);
   }
   if (lost.size() > kLostShown) said += fmt::format("\n  and {} more", lost.size() - kLostShown);
+  for (const auto& torn : source->space().TornWritesOf(id.selection)) {
+    said += "\n  torn: " + names.Describe(torn.event);
+  }
   if (request.recovered) {
-    PP_RETURN_IF_ERROR(RecoverInto(*source, lost, cut, id.overlapping_older, request.image, said));
+    PP_RETURN_IF_ERROR(RecoverInto(*source, id, cut, request.image, said));
   }
   return said;
 }

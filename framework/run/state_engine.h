@@ -94,8 +94,6 @@ class StateEngine {
   std::optional<oracle::WorkImage> work_;  // made when e2fsck is first asked
   bool recovered_by_e2fsck_ = false;       // the present state: its recovered image is work_
   image::Fingerprint fingerprint_;         // of the present state
-  std::vector<size_t> scratch_;
-  std::vector<size_t> lost_;
   EngineCounts counts_;
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <set>
 
 #include "framework/scenario/mount_options.h"
@@ -15,7 +16,8 @@ namespace plugpull::scenario {
 
 namespace {
 
-constexpr uint32_t kAtomicUnitMax = 65536;
+constexpr uint32_t kAtomicUnitMin = 512;
+constexpr uint32_t kAtomicUnitMax = 4096;
 
 bool HasLog(const Disk& disk) {
   return std::any_of(disk.layer().begin(), disk.layer().end(),
@@ -112,8 +114,29 @@ void CheckGuest(const Validation& v) {
   }
 }
 
-void CheckEnumerators(const Check& check, const SourceNode& source, Reporter& reporter) {
+// Whether some run of the scenario has a model with an atomic unit: the check's own, or one that
+// the settings of a variant or an axis put in its place.
+bool AnyAtomicUnit(const Scenario& scenario, const Check& check) {
+  const auto has = [](const Settings& settings) { return settings.model().atomic_unit() != 0; };
+  if (check.model().atomic_unit() != 0) return true;
+  for (const Variant& variant : scenario.variant()) {
+    if (has(variant.settings())) return true;
+  }
+  for (const Axis& axis : scenario.axis()) {
+    for (const AxisValue& value : axis.value()) {
+      if (has(value.settings())) return true;
+    }
+  }
+  return false;
+}
+
+void CheckEnumerators(const Scenario& scenario, const Check& check, const SourceNode& source,
+                      Reporter& reporter) {
   for (int i = 0; i < check.enumerate_size(); ++i) {
+    if (check.enumerate(i).has_torn() && !AnyAtomicUnit(scenario, check)) {
+      reporter.Add(Sub(source, Check::kEnumerateFieldNumber, i).Locate(Enumerate::kTornFieldNumber),
+                   "torn has no unit to tear at; add `model { atomic_unit: 512 }` to the check");
+    }
     const PrefixEnumerator& prefix = check.enumerate(i).prefix();
     if (!check.enumerate(i).has_prefix() || !prefix.has_nth() ||
         prefix.at() == PrefixEnumerator::EVERY_NTH) {
@@ -135,7 +158,7 @@ void CheckChecks(const Validation& v) {
                  "so there is nothing to check");
     if (check.has_model())
       CheckModel(check.model(), Sub(node, Check::kModelFieldNumber), v.reporter);
-    CheckEnumerators(check, node, v.reporter);
+    CheckEnumerators(v.scenario, check, node, v.reporter);
     std::set<int> oracles;
     for (int k = 0; k < check.oracle_size(); ++k) {
       const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, k);
@@ -200,11 +223,11 @@ void CheckModel(const Model& model, const SourceNode& source, Reporter& reporter
   const uint32_t unit = model.atomic_unit();
   // What is above the maximum is found by the field's rule.
   if (unit == 0 || unit > kAtomicUnitMax) return;
-  reporter.Add(
-      source.Locate(Model::kAtomicUnitFieldNumber),
-      fmt::format("atomic_unit is {} bytes; allowed is 0 only: torn writes are not modelled "
-                  "yet, a write is lost whole or not at all",
-                  unit));
+  if (unit >= kAtomicUnitMin && std::has_single_bit(unit)) return;
+  reporter.Add(source.Locate(Model::kAtomicUnitFieldNumber),
+               fmt::format("atomic_unit is {} bytes; allowed are 512, 1024, 2048 and 4096, and 0 "
+                           "(a write is lost whole or not at all)",
+                           unit));
 }
 
 void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& source) {
@@ -221,7 +244,7 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
     if (found == FINDING_UNSPECIFIED) {
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
-                     "JOURNAL_REFUSED, DURABILITY_LOST");
+                     "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE");
       continue;
     }
     if (!listed.insert(found).second) {
@@ -234,7 +257,7 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at, fmt::format("{} is expected, but nothing is checked: no disk has a "
                                      "log_writes layer",
                                      FindingClass_Name(found)));
-    } else if (!oracles.contains(needed)) {
+    } else if (found != TORN_WRITE && !oracles.contains(needed)) {
       v.reporter.Add(at,
                      fmt::format("{} is expected, but only the {} oracle finds it, and no check "
                                  "lists that",

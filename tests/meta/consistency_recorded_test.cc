@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "framework/base/prng.h"
+#include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/consistency.h"
 #include "framework/image/cow_image.h"
 #include "framework/oracle/fsck.h"
@@ -80,18 +81,19 @@ class ConsistencyRecorded : public ::testing::TestWithParam<size_t> {
     recorded_.emplace(Recordings()[GetParam()]);
     ASSERT_TRUE(recorded_->ok());
     auto work =
-        oracle::WorkImage::Make(recorded_->space().table(), recorded_->source->base_extents());
+        oracle::WorkImage::Make(recorded_->source->base(), recorded_->source->base_extents());
     ASSERT_TRUE(work.ok());
     work_.emplace(*std::move(work));
     auto fsck = oracle::Fsck::Find();
     ASSERT_TRUE(fsck.ok());
     fsck_.emplace(*std::move(fsck));
     follower_.emplace(recorded_->source->base(), 1024);
-    builder_.emplace(recorded_->space());
+    cursor_.emplace(recorded_->space());
   }
 
   void Judge(size_t cut, const std::vector<size_t>& lost) {
-    ASSERT_TRUE(work_->Load(builder_->Build(cut, lost, false)).ok());
+    cursor_->MoveTo(cut, lost, false);
+    work_->Load(cursor_->image());
     const auto recovery = fsck_->Recover(*work_, recorded_->source->journal());
     ASSERT_TRUE(work_->Scan(recorded_->source->journal()).ok());
     if (recovery.outcome != oracle::Outcome::kHolds) return;
@@ -135,7 +137,7 @@ class ConsistencyRecorded : public ::testing::TestWithParam<size_t> {
   std::optional<oracle::WorkImage> work_;
   std::optional<oracle::Fsck> fsck_;
   std::optional<Follower> follower_;
-  std::optional<crashstate::StateBuilder> builder_;
+  std::optional<crashstate::StateCursor> cursor_;
   std::array<std::array<uint64_t, 2>, 3> table_{};  // by outcome; e2fsck holds, or not
   std::vector<double> incremental_us_;
   std::vector<double> first_us_;

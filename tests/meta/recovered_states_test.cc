@@ -5,15 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <numeric>
 #include <set>
 
 #include "framework/base/prng.h"
+#include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/journal_recovery.h"
 #include "framework/ext4/superblock.h"
 #include "framework/oracle/fsck.h"
@@ -49,56 +48,20 @@ size_t StatesWanted() {
 // A raw image that is moved from state to state.
 class RawStates {
  public:
-  explicit RawStates(const DiskSource& source)
-      : table_(source.space().table()),
-        builder_(source.space()),
-        store_(source.journal().block_bytes),
-        raw_(source.base(), store_),
-        now_(table_.base_state()) {}
+  explicit RawStates(const DiskSource& source) : cursor_(source.space()) {}
 
-  // Gives the state in the table's terms; the blocks that it changed are changed().
-  const image::ImageState& Move(size_t cut, const std::vector<size_t>& lost = {},
-                                bool overlapping_older = false) {
-    return Move(builder_.Build(cut, lost, overlapping_older));
+  const image::CowImage& Move(size_t cut, const std::vector<size_t>& lost = {},
+                              bool overlapping_older = false) {
+    cursor_.image().ClearChanges();
+    cursor_.MoveTo(cut, lost, overlapping_older);
+    return cursor_.image();
   }
 
-  const image::CowImage& raw() const { return raw_; }
-  const std::vector<uint64_t>& changed() const { return changed_; }
+  const image::CowImage& raw() const { return cursor_.image(); }
+  const std::vector<uint64_t>& changed() const { return cursor_.image().changes(); }
 
  private:
-  const image::ImageState& Move(const image::ImageState& next) {
-    std::map<uint64_t, std::vector<uint8_t>> blocks;
-    const uint64_t size = store_.block_bytes();
-    for (size_t rank = 0; rank < next.size(); ++rank) {
-      if (next[rank] == now_[rank]) continue;
-      const auto bytes = table_.Content(next[rank]);
-      const uint64_t at = table_.blocks()[rank] * table_.block_bytes();
-      for (size_t done = 0; done < bytes.size();) {
-        const uint64_t block = (at + done) / size;
-        auto& whole = blocks[block];
-        if (whole.empty()) whole.assign(raw_.Block(block).begin(), raw_.Block(block).end());
-        const size_t within = (at + done) % size;
-        const size_t length = std::min<size_t>(bytes.size() - done, size - within);
-        std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(done), length,
-                    whole.begin() + static_cast<std::ptrdiff_t>(within));
-        done += length;
-      }
-    }
-    changed_.clear();
-    for (const auto& [block, bytes] : blocks) {
-      raw_.SetCopy(block, bytes);
-      changed_.push_back(block);
-    }
-    now_ = next;
-    return now_;
-  }
-
-  const image::BlockTable& table_;
-  crashstate::StateBuilder builder_;
-  image::ContentStore store_;
-  image::CowImage raw_;
-  image::ImageState now_;
-  std::vector<uint64_t> changed_;
+  crashstate::StateCursor cursor_;
 };
 
 // A block of the superblock without what counts for nothing, in either image.
@@ -186,7 +149,7 @@ class RecoveredStates : public testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Recorded, RecoveredStates, testing::ValuesIn(Folders()));
 
 TEST_P(RecoveredStates, AreWhatE2fsckMakesOfThem) {
-  auto work = *oracle::WorkImage::Make(recorded_.space().table(), recorded_.source->base_extents());
+  auto work = *oracle::WorkImage::Make(recorded_.source->base(), recorded_.source->base_extents());
   RawStates states(*recorded_.source);
   JournalRecovery recovery(states.raw(), journal());
   Prng prng(5);
@@ -196,8 +159,7 @@ TEST_P(RecoveredStates, AreWhatE2fsckMakesOfThem) {
   const size_t wanted = std::min(StatesWanted(), all);
   for (size_t i = 0; i < wanted && disagreements < 10; ++i) {
     const auto& spec = recorded_.states[wanted == all ? i : prng.Below(all)];
-    ASSERT_TRUE(
-        work.Load(states.Move(spec.cut, recorded_.LostOf(spec), spec.overlapping_older)).ok());
+    work.Load(states.Move(spec.cut, recorded_.LostOf(spec), spec.overlapping_older));
     const auto report = recovery.Update(states.changed());
     ++outcomes[report.outcome];
     disagreements += Disagrees(report, recovery, work, recorded_.IdOf(spec)) ? 1 : 0;
@@ -218,7 +180,7 @@ TEST_P(RecoveredStates, FromMkfsOnAreWhatE2fsckMakesOfThem) {
   auto model = ModelOf(recorded_.check.model());
   model.from_mkfs = true;
   const auto source = *DiskSource::FromRecording(*recorded_.reader, recorded_.check.disk(), model);
-  auto work = *oracle::WorkImage::Make(source->space().table(), source->base_extents());
+  auto work = *oracle::WorkImage::Make(source->base(), source->base_extents());
   RawStates states(*source);
   JournalRecovery recovery(states.raw(), source->journal());
   Prng prng(7);
@@ -231,7 +193,7 @@ TEST_P(RecoveredStates, FromMkfsOnAreWhatE2fsckMakesOfThem) {
     std::vector<size_t> lost;
     source->space().VolatileEvents(cut, lost);
     std::erase_if(lost, [&](size_t) { return !prng.Chance(100); });
-    ASSERT_TRUE(work.Load(states.Move(cut, lost)).ok());
+    work.Load(states.Move(cut, lost));
     const auto report = recovery.Update(states.changed());
     ++outcomes[report.outcome];
     disagreements += Disagrees(report, recovery, work, "cut " + std::to_string(cut)) ? 1 : 0;
@@ -271,29 +233,6 @@ TEST_P(RecoveredStates, DoNotDependOnTheWayToThem) {
         [&](uint64_t block, const image::Content& content) { blocks[1][block] = &content; });
     ASSERT_EQ(blocks[0], blocks[1]);
   }
-}
-
-// A bound far above what a step costs, and far below what e2fsck does.
-TEST_P(RecoveredStates, AStepTakesMicroseconds) {
-  RawStates states(*recorded_.source);
-  JournalRecovery recovery(states.raw(), journal());
-  std::vector<double> steps;
-  for (size_t cut = recorded_.space().first_cut(); cut <= recorded_.space().last_cut(); ++cut) {
-    states.Move(cut);
-    const auto start = std::chrono::steady_clock::now();
-    recovery.Update(states.changed());
-    const auto fingerprint = recovery.fingerprint();
-    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
-    EXPECT_EQ(fingerprint, recovery.fingerprint());
-    recovery.recovered().ClearChanges();
-    steps.push_back(took.count());
-  }
-  const double sum = std::accumulate(steps.begin(), steps.end(), 0.0);
-  std::sort(steps.begin(), steps.end());
-  std::printf("%zu write prefixes: mean %.1f us, median %.1f us, 99 %% %.1f us, most %.1f us\n",
-              steps.size(), sum / static_cast<double>(steps.size()), steps[steps.size() / 2],
-              steps[steps.size() * 99 / 100], steps.back());
-  EXPECT_LT(steps[steps.size() / 2], 1000.0);
 }
 
 }  // namespace

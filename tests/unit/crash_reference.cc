@@ -124,6 +124,13 @@ std::string BytesOf(const CrashSpace& space, size_t cut, const std::vector<size_
   return BytesOf(cursor.image());
 }
 
+std::string BytesOf(const CrashSpace& space, size_t cut, const Selection& selection,
+                    bool overlapping_older) {
+  StateCursor cursor(space);
+  cursor.MoveTo(cut, selection, overlapping_older);
+  return BytesOf(cursor.image());
+}
+
 Reference::Reference(const RandomDisk& disk, const DeviceModel& model)
     : disk_(disk), model_(model), base_(model.from_mkfs ? 0 : disk.base) {}
 

@@ -67,6 +67,8 @@ std::string BytesOf(const image::CowImage& image);
 // In a state, built by a cursor that has not moved before.
 std::string BytesOf(const CrashSpace& space, size_t cut, const std::vector<size_t>& lost,
                     bool overlapping_older);
+std::string BytesOf(const CrashSpace& space, size_t cut, const Selection& selection,
+                    bool overlapping_older);
 
 // What may be on the disk after a cut before event `cut`, from the definition.
 class Reference {

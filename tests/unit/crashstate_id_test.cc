@@ -18,6 +18,7 @@ CrashStateId RandomId(Prng& prng) {
   id.model.window = prng.Chance(500) ? 0 : prng.Next();
   id.model.discard_keeps = prng.Chance(500);
   id.model.from_mkfs = prng.Chance(500);
+  id.model.atomic_unit = prng.Chance(500) ? 0 : 512U << prng.Below(4);
   id.cut = prng.Chance(100) ? ~0ULL : prng.Below(100000);
   id.overlapping_older = prng.Chance(300);
   id.selection.kind = static_cast<Kind>(prng.Below(4));
@@ -33,6 +34,16 @@ CrashStateId RandomId(Prng& prng) {
       entry += 1 + prng.Below(1000);
     }
   }
+  const bool tears = id.selection.kind == Kind::kLose || id.selection.kind == Kind::kAllArrived;
+  if (tears && id.model.atomic_unit != 0) {
+    uint64_t entry = 50000;  // behind all that are lost
+    for (uint64_t i = prng.Below(3); i > 0; --i) {
+      const auto kind = static_cast<Tear::Kind>(prng.Below(3));
+      const uint64_t least = kind == Tear::Kind::kWithout ? 0 : 1;
+      id.selection.torn.push_back({entry, kind, least + prng.Below(300)});
+      entry += 1 + prng.Below(1000);
+    }
+  }
   return id;
 }
 
@@ -45,7 +56,10 @@ TEST(CrashStateId, PrintsAsDocumented) {
   for (const char* id :
        {"vol:cache@1042", "vol:cache@1042-lose.1031.1040", "vol:lying@2210-keep.1500",
         "vol:cache@2210-sample.1f3a.500", "vol:cache.w64@2210-sample.7.100.64", "vol:lying@5-keep",
-        "vol:cache.w3.keep.mkfs@0-lose.0-older", "a-b:cache@1-older"}) {
+        "vol:cache.w3.keep.mkfs@0-lose.0-older", "a-b:cache@1-older",
+        "vol:cache.u512@1042-torn.1041.first.3", "vol:lying.w3.u4096.keep@7-torn.3.last.1",
+        "vol:cache.u512@1042-lose.1031-torn.1041.without.0",
+        "vol:cache.u1024@9-lose.1.5-torn.3.first.1-torn.7.last.2-older"}) {
     EXPECT_EQ(text(id), id);
   }
 }
@@ -101,7 +115,30 @@ TEST(CrashStateId, WhatIsNoIdIsRefusedWithTheReason) {
                               "vol:cache@1-older-lose.1",
                               "vol:cache@1-lose.1-lose.2",
                               "vol:cache@1@2",
-                              "vol:cache@1-LOSE.1"};
+                              "vol:cache@1-LOSE.1",
+                              "vol:cache@1-torn.0.first.1",
+                              "vol:cache.u0@1",
+                              "vol:cache.u@1",
+                              "vol:cache.u256@1",
+                              "vol:cache.u513@1",
+                              "vol:cache.u8192@1",
+                              "vol:cache.u18446744073709551616@1",
+                              "vol:cache.u512@1-torn",
+                              "vol:cache.u512@1-torn.0",
+                              "vol:cache.u512@1-torn.0.first",
+                              "vol:cache.u512@1-torn.0.first.0",
+                              "vol:cache.u512@1-torn.0.last.0",
+                              "vol:cache.u512@1-torn.0.first.x",
+                              "vol:cache.u512@1-torn.0.middle.1",
+                              "vol:cache.u512@1-torn.0.first.1.1",
+                              "vol:cache.u512@1-tornado.0.first.1",
+                              "vol:cache.u512@1-torn.0.first.1-torn.0.last.1",
+                              "vol:cache.u512@1-torn.1.first.1-torn.0.last.1",
+                              "vol:cache.u512@1-lose.0-torn.0.first.1",
+                              "vol:cache.u512@1-torn.0.first.1-lose.1",
+                              "vol:cache.u512@1-keep.0-torn.0.first.1",
+                              "vol:cache.u512@1-sample.1.1-torn.0.first.1",
+                              "vol:cache.u512@1-older-torn.0.first.1"};
   for (const char* text : kBad) {
     const auto parsed = CrashStateId::Parse(text);
     ASSERT_FALSE(parsed.ok()) << text;
@@ -133,7 +170,7 @@ TEST(CrashStateId, DamagedIdsNeverCrashAndAreStable) {
       } else if (prng.Chance(500)) {
         text[at] = static_cast<char>(prng.Below(256));
       } else {
-        text.insert(at, 1, "0123456789.-@:wxlk"[prng.Below(18)]);
+        text.insert(at, 1, "0123456789.-@:wxlku"[prng.Below(19)]);
       }
     }
     const auto parsed = CrashStateId::Parse(text);
@@ -146,12 +183,28 @@ TEST(CrashStateId, DamagedIdsNeverCrashAndAreStable) {
   EXPECT_GT(accepted, 0);
 }
 
+TEST(Tear, SaysWhichUnitsArrived) {
+  const auto arrived = [](const Tear& tear, uint64_t units) {
+    std::string shown;
+    for (uint64_t i = 0; i < units; ++i) shown += tear.Arrived(i, units) ? '1' : '0';
+    return shown;
+  };
+  EXPECT_EQ(arrived({0, Tear::Kind::kFirst, 1}, 4), "1000");
+  EXPECT_EQ(arrived({0, Tear::Kind::kLast, 3}, 4), "0111");
+  EXPECT_EQ(arrived({0, Tear::Kind::kWithout, 2}, 4), "1101");
+  EXPECT_TRUE((Tear{0, Tear::Kind::kFirst, 3}).Fits(4));
+  EXPECT_FALSE((Tear{0, Tear::Kind::kFirst, 4}).Fits(4)) << "nothing is missing";
+  EXPECT_FALSE((Tear{0, Tear::Kind::kWithout, 0}).Fits(1)) << "nothing is left";
+}
+
 TEST(DeviceModel, SaysInWordsWhatItIs) {
   DeviceModel model;
   EXPECT_EQ(model.ToWords(), "volatile cache");
-  model = {.lying = true, .window = 64, .discard_keeps = true, .from_mkfs = true};
+  model = {
+      .lying = true, .window = 64, .atomic_unit = 2048, .discard_keeps = true, .from_mkfs = true};
   EXPECT_THAT(model.ToWords(), HasSubstr("lying"));
   EXPECT_THAT(model.ToWords(), HasSubstr("64"));
+  EXPECT_THAT(model.ToWords(), HasSubstr("2048"));
   EXPECT_THAT(model.ToWords(), HasSubstr("keep"));
   EXPECT_THAT(model.ToWords(), HasSubstr("mkfs"));
 }

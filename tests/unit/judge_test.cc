@@ -8,6 +8,8 @@
 #include "framework/blocklog/format.h"
 #include "framework/blocklog/log_writer.h"
 #include "framework/run/check.h"
+#include "framework/run/materialize.h"
+#include "journal_builder.h"
 
 namespace plugpull::run {
 namespace {
@@ -67,7 +69,16 @@ TEST(KeysOfCuts, EndedNeverGoesBackAndBegunIsNeverLess) {
 // A log over a fresh ext4 that is judged by e2fsck alone.
 class LogOverExt4 : public testing::Test {
  protected:
-  RunReport CheckLog() {
+  Check PrefixesAndSubsets() const {
+    Check check;
+    check.set_disk("log");
+    check.add_oracle(FSCK);
+    check.add_enumerate()->mutable_prefix();
+    check.add_enumerate()->mutable_lose_subset();
+    return check;
+  }
+  RunReport CheckLog() { return CheckLog(PrefixesAndSubsets()); }
+  RunReport CheckLog(const Check& check) {
     const auto& bytes = writer_.bytes();
     EXPECT_TRUE(os::WriteFileAtomic(folder_ / "log",
                                     {reinterpret_cast<const char*>(bytes.data()), bytes.size()})
@@ -75,11 +86,6 @@ class LogOverExt4 : public testing::Test {
     EXPECT_TRUE(os::WriteFileAtomic(folder_ / "base",
                                     {reinterpret_cast<const char*>(base_.data()), base_.size()})
                     .ok());
-    Check check;
-    check.set_disk("log");
-    check.add_oracle(FSCK);
-    check.add_enumerate()->mutable_prefix();
-    check.add_enumerate()->mutable_lose_subset();
     RunReport report = CheckLogFile(folder_ / "log", folder_ / "base", false, check, {});
     EXPECT_FALSE(report.has_error()) << report.error();
     return report;
@@ -130,6 +136,60 @@ TEST_F(LogOverExt4, TheCheckLeavesTheBaseAsItIs) {
   ASSERT_TRUE(after.ok());
   EXPECT_TRUE(std::equal(base_.begin(), base_.end(), after->begin(), after->end(),
                          [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }));
+}
+
+// The superblock with another label; its checksum lies in the second sector.
+std::vector<uint8_t> Relabeled(const ext4::Image& base) {
+  constexpr size_t kLabelAt = 0x78;
+  constexpr size_t kChecksumAt = 0x3fc;
+  std::vector<uint8_t> super(base.begin() + 1024, base.begin() + 2048);
+  super[kLabelAt] = 'x';
+  const uint32_t crc = ext4::SlowCrc32c(~0U, std::span(super).first(kChecksumAt));
+  std::memcpy(&super[kChecksumAt], &crc, sizeof crc);
+  return super;
+}
+
+TEST_F(LogOverExt4, AHealthySuperblockThatTearsIsCondemnedAsTorn) {
+  writer_.Write(Bytes(1024), Relabeled(base_), blocklog::kFlagFua | blocklog::kFlagFlush);
+  Check check = PrefixesAndSubsets();
+  check.mutable_model()->set_atomic_unit(512);
+  const RunReport whole = CheckLog(check);
+  EXPECT_EQ(whole.disk(0).finding_size(), 0) << "absent or present, it is healthy";
+  EXPECT_THAT(whole.disk(0).model(), HasSubstr("atomic unit 512 bytes"));
+  check.add_enumerate()->mutable_torn();
+  const RunReport report = CheckLog(check);
+  ASSERT_EQ(report.disk(0).finding_size(), 1);
+  const Finding& finding = report.disk(0).finding(0);
+  EXPECT_EQ(finding.kind(), Finding::VIOLATED);
+  EXPECT_EQ(finding.class_(), TORN_WRITE);
+  EXPECT_EQ(finding.count(), 2U) << "the first sector alone, or the second";
+  EXPECT_EQ(finding.example(), "log:cache.u512@1-torn.0.first.1");
+  ASSERT_EQ(finding.lost_size(), 1);
+  EXPECT_THAT(finding.lost(0), HasSubstr("superblock"));
+  EXPECT_EQ(report.disk(0).enumerator(2).found_size(), 1);
+  EXPECT_EQ(report.disk(0).enumerator(0).found_size(), 0);
+}
+
+TEST_F(LogOverExt4, ATornStateIsMaterialized) {
+  const auto super = Relabeled(base_);
+  writer_.Write(Bytes(1024), super);
+  CheckLog();  // writes the files
+  StateImageRequest request;
+  request.log = folder_ / "log";
+  request.base = folder_ / "base";
+  request.image = folder_ / "image";
+  request.id = "log:cache.u512@1-torn.0.last.1";
+  const auto said = WriteStateImage(request);
+  ASSERT_TRUE(said.ok()) << said.error().ToString();
+  EXPECT_THAT(*said, HasSubstr("torn: entry 0"));
+  const auto image = os::ReadFile(request.image, Bytes(64 << 20));
+  ASSERT_TRUE(image.ok());
+  ext4::Image expected = base_;
+  std::copy(super.begin() + 512, super.end(), expected.begin() + 1536);
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), image->begin(), image->end(),
+                         [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }));
+  request.id = "log:cache.u512@1-torn.0.first.2";
+  EXPECT_FALSE(WriteStateImage(request).ok()) << "it has two units";
 }
 
 }  // namespace

@@ -9,5 +9,5 @@ plugpull_test(disk_source_test
   SOURCES unit/disk_source_test.cc unit/coverage_test.cc unit/journal_builder.cc
   DEPS framework_run framework_recording framework_blocklog framework_ext4 framework_os
        tests_support)
-plugpull_test(judge_test SOURCES unit/judge_test.cc
+plugpull_test(judge_test SOURCES unit/judge_test.cc unit/journal_builder.cc
   DEPS framework_run framework_blocklog framework_os tests_support)
