@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The jbd2 journal as it lies on the disk. Layout and rules: include/linux/jbd2.h,
 // fs/jbd2/recovery.c and fs/jbd2/journal.c of the Linux kernel. Numbers on the disk are
-// big-endian. Nothing here replays; see framework/oracle for who does.
+// big-endian. Nothing here replays; see journal_recovery.h.
 #pragma once
 
 #include <cstdint>
