@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
 
 #include "framework/ext4/memory_io.h"
 #include "framework/ext4/superblock.h"
@@ -18,12 +17,6 @@ namespace {
 constexpr size_t kNamesPerFolderMax = 1'000'000;
 constexpr size_t kDepthMax = 256;
 constexpr uint64_t kJournalBlocksMax = 1ULL << 28;
-
-std::string LibraryMessage(errcode_t error) {
-  static std::once_flag once;
-  std::call_once(once, [] { initialize_ext2_error_table(); });
-  return error_message(error);
-}
 
 }  // namespace
 
@@ -76,19 +69,8 @@ FileSystem& FileSystem::operator=(FileSystem&&) noexcept = default;
 FileSystem::~FileSystem() = default;
 
 Result<FileSystem> FileSystem::Open(std::span<const uint8_t> image) {
-  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(image));
-  if (super.blocks_count > image.size() / super.block_bytes) {
-    return UserError(fmt::format("the file system has {} blocks of {} bytes, the image {} bytes",
-                                 super.blocks_count, super.block_bytes, image.size()));
-  }
   auto impl = std::make_unique<Impl>();
-  SetMemoryImage(image);
-  const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS;
-  const errcode_t error =
-      ext2fs_open2("memory", nullptr, flags, 0, 0, MemoryIoManager(), &impl->fs);
-  if (error != 0) {
-    return UserError("the file system cannot be opened: " + LibraryMessage(error));
-  }
+  PP_ASSIGN_OR_RETURN(impl->fs, OpenImage(image));
   return FileSystem(std::move(impl));
 }
 

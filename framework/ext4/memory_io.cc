@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "framework/ext4/memory_io.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <memory>
+#include <mutex>
+
+#include "framework/ext4/superblock.h"
 
 namespace plugpull::ext4 {
 namespace {
@@ -83,5 +88,27 @@ io_manager MemoryIoManager() {
 }
 
 void SetMemoryImage(std::span<const uint8_t> image) { memory_image = image; }
+
+std::string LibraryMessage(errcode_t error) {
+  static std::once_flag once;
+  std::call_once(once, [] { initialize_ext2_error_table(); });
+  return error_message(error);
+}
+
+Result<ext2_filsys> OpenImage(std::span<const uint8_t> image) {
+  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(image));
+  if (super.blocks_count > image.size() / super.block_bytes) {
+    return UserError(fmt::format("the file system has {} blocks of {} bytes, the image {} bytes",
+                                 super.blocks_count, super.block_bytes, image.size()));
+  }
+  SetMemoryImage(image);
+  const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS;
+  ext2_filsys fs = nullptr;
+  const errcode_t error = ext2fs_open2("memory", nullptr, flags, 0, 0, MemoryIoManager(), &fs);
+  if (error != 0) {
+    return UserError("the file system cannot be opened: " + LibraryMessage(error));
+  }
+  return fs;
+}
 
 }  // namespace plugpull::ext4

@@ -6,6 +6,9 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+
+#include "framework/base/result.h"
 
 namespace plugpull::ext4 {
 
@@ -13,5 +16,13 @@ namespace plugpull::ext4 {
 // SetMemoryImage, on the calling thread; they must outlive the ext2_filsys.
 io_manager MemoryIoManager();
 void SetMemoryImage(std::span<const uint8_t> image);
+
+// Opens the file system in an image, which must not change and must outlive the result; the caller
+// frees it with ext2fs_free. Checksums are not held against it. A user error when there is none, or
+// when it is larger than the image.
+Result<ext2_filsys> OpenImage(std::span<const uint8_t> image);
+
+// What an error of libext2fs means.
+std::string LibraryMessage(errcode_t error);
 
 }  // namespace plugpull::ext4
