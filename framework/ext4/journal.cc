@@ -183,14 +183,11 @@ class Inspector {
   }
 
   void CollectRevokes(std::span<const uint8_t> bytes, uint32_t sequence) {
-    const size_t record = super_.has_64bit() ? 8 : 4;
     const size_t limit = bytes.size() - (checksums_ ? kTailBytes : 0);
     const uint32_t count = Be32(bytes, kHeaderBytes);  // bytes used, header included
     if (count > limit)
       return Refuse(fmt::format("a revoke block counts {} bytes of {}", count, limit));
-    for (size_t at = kHeaderBytes + 4; at + record <= count; at += record) {
-      uint64_t home = Be32(bytes, at);
-      if (record == 8) home = home << 32 | Be32(bytes, at + 4);
+    for (const uint64_t home : ParseRevokes(super_, bytes)) {
       const auto [it, added] = revoked_.try_emplace(home, sequence);
       if (!added && TidAtOrAfter(sequence, it->second)) it->second = sequence;
     }
@@ -299,6 +296,20 @@ std::vector<JournalTag> ParseTags(const JournalSuper& super, std::span<const uin
     if ((tag.flags & kFlagLast) != 0) break;
   }
   return tags;
+}
+
+std::vector<uint64_t> ParseRevokes(const JournalSuper& super, std::span<const uint8_t> block) {
+  std::vector<uint64_t> homes;
+  const size_t tail = super.checksum_v3() || super.checksum_v2() ? kTailBytes : 0;
+  if (block.size() < kHeaderBytes + 4 + tail) return homes;
+  const size_t record = super.has_64bit() ? 8 : 4;
+  const uint32_t count = Be32(block, kHeaderBytes);  // bytes used, header included
+  if (count > block.size() - tail) return homes;
+  for (size_t at = kHeaderBytes + 4; at + record <= count; at += record) {
+    const uint64_t high = Be32(block, at);
+    homes.push_back(record == 8 ? high << 32 | Be32(block, at + 4) : high);
+  }
+  return homes;
 }
 
 Result<JournalLayout> FindJournal(std::span<const uint8_t> image) {

@@ -57,6 +57,9 @@ struct JournalTag {
 // The tags of a descriptor block, bounded by the block.
 std::vector<JournalTag> ParseTags(const JournalSuper& super, std::span<const uint8_t> descriptor);
 
+// Homes that a revoke block takes back, bounded by the block; none when its count is wrong.
+std::vector<uint64_t> ParseRevokes(const JournalSuper& super, std::span<const uint8_t> block);
+
 // Where the journal lies in an image.
 struct JournalLayout {
   std::vector<uint64_t> blocks;  // file-system blocks, by place in the journal

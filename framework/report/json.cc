@@ -55,6 +55,7 @@ Json CoverageJson(const CoverageReport& coverage) {
           {"checkpoints", coverage.checkpoints()},
           {"revokes", coverage.revokes()},
           {"wraps", coverage.wraps()},
+          {"orphan_cuts", coverage.orphan_cuts()},
           {"weak", coverage.weak()},
           {"order_unknown", coverage.order_unknown()},
           {"dropped_bytes", coverage.dropped_bytes()},

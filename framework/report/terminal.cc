@@ -202,9 +202,9 @@ std::string CoverageFacts(const Style& style, const DiskReport& disk) {
                        c.marks()));
   out += Fact(style, "coverage",
               fmt::format("commits {}, tail moves {}, checkpoints {}, revokes {}, wraps {}, "
-                          "states of unknown order {}",
+                          "cuts with orphans {}, states of unknown order {}",
                           c.commits(), c.tail_moves(), c.checkpoints(), c.revokes(), c.wraps(),
-                          c.order_unknown()));
+                          c.orphan_cuts(), c.order_unknown()));
   if (c.dropped_bytes() > 0 || !c.dropped_reason().empty()) {
     out += Fact(style, "dropped",
                 fmt::format("{} bytes of the log were not read: {}", c.dropped_bytes(),

@@ -3,15 +3,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "framework/ext4/superblock.h"
 
 namespace plugpull::run {
 
 using Range = ext4::FileSystem::MetadataRange;
+using crashstate::BlockRole;
+using crashstate::BlockWrite;
 
-LostWriteNames::LostWriteNames(const DiskSource& source) : source_(source) {
-  const auto& blocks = source.journal().blocks;
-  for (size_t i = 0; i < blocks.size(); ++i) journal_place_[blocks[i]] = i;
+LostWriteNames::LostWriteNames(const DiskSource& source)
+    : source_(source),
+      timeline_(crashstate::DecodeJournal(source.history(), source.base(), source.journal())) {
   auto fs = ext4::FileSystem::Open(source.base());
   if (!fs.ok()) return;
   ranges_ = fs->MetadataRanges();
@@ -19,25 +23,51 @@ LostWriteNames::LostWriteNames(const DiskSource& source) : source_(source) {
   inodes_per_block_ = fs->inodes_per_block();
 }
 
-std::string LostWriteNames::RoleOf(uint64_t block, std::span<const uint8_t> bytes) const {
+std::string LostWriteNames::SuperWords(const BlockWrite& write) const {
+  const auto super =
+      std::ranges::lower_bound(timeline_.supers, &write - timeline_.writes.data(), {},
+                               [](const auto& s) { return static_cast<ptrdiff_t>(s.write); });
+  if (super == timeline_.supers.end() || &timeline_.writes[super->write] != &write) {
+    return "journal superblock";
+  }
+  if (super->start == 0) return "journal superblock (the journal is empty)";
+  if (!super->moves_tail) {
+    return fmt::format("journal superblock (the log begins at transaction {})", super->sequence);
+  }
+  return fmt::format("journal superblock (the tail moves from transaction {} to {})",
+                     super->from_sequence, super->sequence);
+}
+
+std::string LostWriteNames::WordsOf(const BlockWrite& write) const {
+  const uint32_t sequence = write.transaction == crashstate::kNoTransaction
+                                ? 0
+                                : timeline_.transactions[write.transaction].sequence;
+  switch (write.role) {
+    case BlockRole::kOther:
+      return PlaceOf(write.block);
+    case BlockRole::kCheckpoint:
+      return fmt::format("{}, checkpoint of transaction {}", PlaceOf(write.block), sequence);
+    case BlockRole::kJournalSuper:
+      return SuperWords(write);
+    case BlockRole::kDescriptor:
+      return fmt::format("journal descriptor of transaction {}", sequence);
+    case BlockRole::kDataCopy:
+      return fmt::format("journal copy of block {} ({}) of transaction {}", write.home,
+                         PlaceOf(write.home), sequence);
+    case BlockRole::kRevoke:
+      return fmt::format("journal revoke of transaction {}", sequence);
+    case BlockRole::kCommit:
+      return fmt::format("journal commit of transaction {}", sequence);
+    case BlockRole::kJournalOther:
+      return "journal block of no known transaction";
+  }
+  return {};
+}
+
+std::string LostWriteNames::PlaceOf(uint64_t block) const {
   const uint64_t size = source_.journal().block_bytes;
   if (block * size <= ext4::kSuperblockAt && (block + 1) * size > ext4::kSuperblockAt) {
     return "superblock";
-  }
-  if (const auto place = journal_place_.find(block); place != journal_place_.end()) {
-    const auto header = ext4::ParseJournalHeader(bytes);
-    switch (header.type) {
-      case ext4::JournalBlockType::kSuper:
-        return "journal superblock";
-      case ext4::JournalBlockType::kDescriptor:
-        return fmt::format("journal descriptor of transaction {}", header.sequence);
-      case ext4::JournalBlockType::kCommit:
-        return fmt::format("journal commit of transaction {}", header.sequence);
-      case ext4::JournalBlockType::kRevoke:
-        return fmt::format("journal revoke of transaction {}", header.sequence);
-      case ext4::JournalBlockType::kNone:
-        return fmt::format("journal block {} (metadata on its way)", place->second);
-    }
   }
   for (const Range& range : ranges_) {
     if (block < range.first_block || block >= range.first_block + range.blocks) continue;
@@ -68,9 +98,10 @@ std::string LostWriteNames::Describe(size_t event) const {
                        lost.offset.value);
   }
   const uint64_t block = lost.offset.value / size;
+  const auto writes = timeline_.WritesOf(event);
   return fmt::format("entry {}: {}{} bytes at block {}, {}", lost.entry,
                      discard ? "discard of " : "", lost.length.value, block,
-                     RoleOf(block, lost.data.subspan(0, std::min<size_t>(lost.data.size(), size))));
+                     writes.empty() ? PlaceOf(block) : WordsOf(writes.front()));
 }
 
 }  // namespace plugpull::run
