@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // minimize and explain: one crash state, made small and put into words.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -9,10 +10,14 @@
 #include "framework/cli/commands.h"
 #include "framework/cli/progress.h"
 #include "framework/report/text.h"
-#include "framework/run/minimize_state.h"
+#include "framework/run/explain_state.h"
 
 namespace plugpull::cli {
 namespace {
+
+constexpr int kColumns = 100;
+constexpr size_t kLostShown = 20;
+constexpr size_t kRulesShown = 6;
 
 run::MinimizeRequest RequestOf(const DiagnoseArguments& arguments, Progress& progress) {
   run::MinimizeRequest request;
@@ -63,6 +68,116 @@ nlohmann::json JsonOf(const run::MinimizedState& state) {
           {"command", state.command}};
 }
 
+// Text in lines of at most kColumns, all but the first indented by `indent`.
+std::string Wrapped(std::string_view text, int indent) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    for (const std::string& line : report::WrapToWidth(text.substr(0, end), kColumns - indent)) {
+      out += fmt::format("{:{}}{}\n", "", indent, line);
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+std::string VerdictText(const run::StateExplanation& said) {
+  std::string text = "Verdict\n";
+  for (const auto& verdict : said.verdicts) {
+    text += fmt::format("  {:<9}{}", NameOf(verdict.oracle), verdict.outcome);
+    if (verdict.finding_class != FINDING_UNSPECIFIED) {
+      text += ": " + FindingClass_Name(verdict.finding_class);
+    }
+    text += "\n" + Wrapped(verdict.evidence, 11);
+  }
+  return text;
+}
+
+std::string LostText(const run::StateExplanation& said) {
+  const auto& lost = said.explanation.lost;
+  std::string text = fmt::format("Lost ({})\n", said.lost_count);
+  for (size_t i = 0; i < std::min(lost.size(), kLostShown); ++i) text += Wrapped(lost[i].words, 2);
+  if (said.lost_count > kLostShown) {
+    text += fmt::format("  and {} more\n", said.lost_count - kLostShown);
+  }
+  return text;
+}
+
+std::string ReasonText(const run::StateExplanation& said) {
+  std::string text = "Why\n";
+  const auto& reasons = said.explanation;
+  for (size_t i = 0; i < std::min(reasons.rules.size(), kRulesShown); ++i) {
+    text += Wrapped("- " + reasons.rules[i].sentence, 2);
+  }
+  if (reasons.rules.size() > kRulesShown) {
+    text += fmt::format("  and {} more broken rules\n", reasons.rules.size() - kRulesShown);
+  }
+  const auto& without = reasons.without_rule;
+  if (!reasons.rules.empty() && !without.empty() && without.size() <= kRulesShown) {
+    text +=
+        Wrapped(fmt::format("- losing entry {} alone breaks no rule", fmt::join(without, ", ")), 2);
+  }
+  return text + Wrapped(reasons.verdict, 2);
+}
+
+std::string TextOf(const run::StateExplanation& said) {
+  std::string text = said.id + "\n";
+  if (said.minimized) {
+    text += Wrapped(fmt::format("minimised from {} ({} of {} writes lost; {} states judged{})",
+                                said.minimized->from, said.lost_count, said.minimized->lost_before,
+                                said.minimized->states_judged,
+                                said.minimized->one_minimal ? "" : ", until the budget ended"),
+                    2);
+  }
+  text += Wrapped(
+      fmt::format("power cut before log entry {}; disk: {}", said.cut_entry, said.model), 2);
+  text += VerdictText(said) + "Cut\n";
+  if (!said.explanation.cut_after.empty()) {
+    text += Wrapped("behind " + said.explanation.cut_after, 2);
+  }
+  for (const std::string& line : said.under_way) text += Wrapped(line, 2);
+  text += LostText(said) + ReasonText(said);
+  if (!said.advice.empty()) text += Wrapped(said.advice, 2);
+  return text + "  $ " + said.command + "\n";
+}
+
+nlohmann::json JsonOf(const run::StateExplanation& said) {
+  nlohmann::json json = {{"id", said.id},
+                         {"model", said.model},
+                         {"cut_entry", said.cut_entry},
+                         {"cut_after", said.explanation.cut_after},
+                         {"under_way", said.under_way},
+                         {"lost_writes", said.lost_count},
+                         {"verdict", said.explanation.verdict},
+                         {"without_rule", said.explanation.without_rule},
+                         {"advice", said.advice},
+                         {"command", said.command}};
+  if (said.minimized) json["minimized"] = JsonOf(*said.minimized);
+  auto& verdicts = json["verdicts"] = nlohmann::json::array();
+  for (const auto& verdict : said.verdicts) {
+    verdicts.push_back({{"oracle", NameOf(verdict.oracle)},
+                        {"outcome", verdict.outcome},
+                        {"class", verdict.finding_class == FINDING_UNSPECIFIED
+                                      ? ""
+                                      : FindingClass_Name(verdict.finding_class)},
+                        {"evidence", verdict.evidence}});
+  }
+  auto& lost = json["lost"] = nlohmann::json::array();
+  for (const auto& one : said.explanation.lost) {
+    lost.push_back({{"entry", one.entry}, {"what", one.words}});
+  }
+  auto& rules = json["broken_rules"] = nlohmann::json::array();
+  for (const auto& rule : said.explanation.rules) {
+    nlohmann::json one = {{"rule", rule.name},
+                          {"sentence", rule.sentence},
+                          {"lost_entry", rule.lost_entry},
+                          {"arrived_entry", rule.arrived_entry}};
+    if (rule.promised_entry) one["promised_entry"] = *rule.promised_entry;
+    rules.push_back(std::move(one));
+  }
+  return json;
+}
+
 }  // namespace
 
 int MinimizeState(const DiagnoseArguments& arguments) {
@@ -79,6 +194,21 @@ int MinimizeState(const DiagnoseArguments& arguments) {
   return 0;
 }
 
-int ExplainState(const DiagnoseArguments&) { return 0; }
+int ExplainState(const DiagnoseArguments& arguments) {
+  const auto explained = [&] {
+    Progress progress;
+    run::ExplainRequest request;
+    request.minimize = RequestOf(arguments, progress);
+    request.minimize_first = arguments.minimize;
+    return run::ExplainState(request);
+  }();
+  if (!explained.ok()) return Fail(explained.error());
+  if (arguments.json) {
+    PrintJson(JsonOf(*explained));
+  } else {
+    PrintText(TextOf(*explained));
+  }
+  return 0;
+}
 
 }  // namespace plugpull::cli

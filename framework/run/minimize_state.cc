@@ -77,6 +77,7 @@ Result<MinimizedState> MinimizeState(StateJudge& judge, const MinimizeRequest& r
   PP_CHECK(finding != nullptr);
   minimized.oracle = finding->oracle;
   if (finding->evidence != nullptr) minimized.evidence = *finding->evidence;
+  minimized.state = result.state;
   minimized.id = judge.IdOf(result.state);
   minimized.states_judged = result.states_judged;
   minimized.one_minimal = result.one_minimal;

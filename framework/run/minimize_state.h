@@ -2,6 +2,7 @@
 // The smallest set of lost writes that still breaks a state in the same way.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct MinimizeRequest {
 struct MinimizedState {
   std::string from;  // id
   std::string id;
+  diagnose::CutAndLost state;
   FindingClass finding_class = FINDING_UNSPECIFIED;
   Oracle oracle = FSCK;
   std::string evidence;  // of the minimised state

@@ -51,7 +51,10 @@ class StateJudge {
   const Scenario* scenario() const { return reader_ ? &reader_->manifest().scenario() : nullptr; }
   // Null when no files workload ran on the disk.
   const WorkloadTrace* trace() const { return trace_ ? &*trace_ : nullptr; }
-  bool content_judged() const { return obligations_.has_value(); }
+  // What content is held against; null when it is not judged.
+  const workload::ObligationIndex* obligations() const {
+    return obligations_ ? &*obligations_ : nullptr;
+  }
   oracle::Fsck& fsck() { return *fsck_; }
 
   // One verdict for each state, in their order. Evidence stays as long as the judge.
