@@ -18,6 +18,7 @@ namespace {
 constexpr int kColumns = 100;
 constexpr size_t kLostShown = 20;
 constexpr size_t kRulesShown = 6;
+constexpr size_t kEvidenceLines = 8;
 
 run::MinimizeRequest RequestOf(const DiagnoseArguments& arguments, Progress& progress) {
   run::MinimizeRequest request;
@@ -68,7 +69,7 @@ nlohmann::json JsonOf(const run::MinimizedState& state) {
           {"command", state.command}};
 }
 
-// Text in lines of at most kColumns, all but the first indented by `indent`.
+// Text in indented lines of at most kColumns.
 std::string Wrapped(std::string_view text, int indent) {
   std::string out;
   while (!text.empty()) {
@@ -81,6 +82,23 @@ std::string Wrapped(std::string_view text, int indent) {
   return out;
 }
 
+// The same behind a bullet.
+std::string Item(std::string_view text) {
+  std::string lines = Wrapped(text, 4);
+  lines[2] = '-';
+  return lines;
+}
+
+std::string FirstLines(const std::string& text) {
+  size_t end = 0;
+  for (size_t line = 0; line < kEvidenceLines; ++line) {
+    end = text.find('\n', end);
+    if (end == std::string::npos) return text;
+    ++end;
+  }
+  return text.substr(0, end) + "... (--json has more)";
+}
+
 std::string VerdictText(const run::StateExplanation& said) {
   std::string text = "Verdict\n";
   for (const auto& verdict : said.verdicts) {
@@ -88,7 +106,7 @@ std::string VerdictText(const run::StateExplanation& said) {
     if (verdict.finding_class != FINDING_UNSPECIFIED) {
       text += ": " + FindingClass_Name(verdict.finding_class);
     }
-    text += "\n" + Wrapped(verdict.evidence, 11);
+    text += "\n" + Wrapped(FirstLines(verdict.evidence), 11);
   }
   return text;
 }
@@ -107,7 +125,7 @@ std::string ReasonText(const run::StateExplanation& said) {
   std::string text = "Why\n";
   const auto& reasons = said.explanation;
   for (size_t i = 0; i < std::min(reasons.rules.size(), kRulesShown); ++i) {
-    text += Wrapped("- " + reasons.rules[i].sentence, 2);
+    text += Item(reasons.rules[i].sentence);
   }
   if (reasons.rules.size() > kRulesShown) {
     text += fmt::format("  and {} more broken rules\n", reasons.rules.size() - kRulesShown);

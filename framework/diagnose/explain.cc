@@ -35,14 +35,16 @@ std::string Blame(const OrderingInput& input, const std::vector<BrokenRule>& rul
   if (promised != rules.end()) {
     const Event& promise = input.history->events[*promised->promised_by];
     const uint64_t lost = input.history->events[promised->lost].entry;
-    const std::string what =
-        *promised->promised_by == promised->lost
-            ? fmt::format("entry {} was a forced write (FUA)", lost)
-            : fmt::format("entry {} flushed what came before it", promise.entry);
+    if (*promised->promised_by == promised->lost) {
+      return fmt::format(
+          "The disk is at fault, not the file system: entry {} was a forced write (FUA), which the "
+          "disk acknowledged and lost all the same.",
+          lost);
+    }
     return fmt::format(
-        "The disk is at fault, not the file system: {}, the disk acknowledged it, and entry {} is "
-        "lost all the same.",
-        what, lost);
+        "The disk is at fault, not the file system: entry {} flushed what came before it, the disk "
+        "acknowledged it, and entry {} is lost all the same.",
+        promise.entry, lost);
   }
   std::string text =
       rules.size() == 1 ? "No flush lies between the two" : "No flush lies between any of these";

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -53,7 +54,7 @@ class RuleFinder {
         if (write.changes) Judge(write);
       }
       const auto better = [&](const BrokenRule& a, const BrokenRule& b) {
-        return std::pair(!AtTheCut(a), a.kind) < std::pair(!AtTheCut(b), b.kind);
+        return RankOf(a) < RankOf(b);
       };
       const auto best = std::min_element(found_.begin(), found_.end(), better);
       if (best != found_.end()) all.push_back(std::move(*best));
@@ -66,7 +67,11 @@ class RuleFinder {
     return event >= history_.base && event < input_.state->cut &&
            !std::binary_search(input_.state->lost.begin(), input_.state->lost.end(), event);
   }
-  bool AtTheCut(const BrokenRule& rule) const { return rule.arrived + 1 == input_.state->cut; }
+  // Lower is better.
+  std::tuple<bool, bool, Kind> RankOf(const BrokenRule& rule) const {
+    const bool aside = rule.kind == Kind::kSyncBeforeReturn && !input_.prefer_sync;
+    return {aside, rule.arrived + 1 != input_.state->cut, rule.kind};
+  }
   const BlockWrite& WriteAt(size_t index) const { return line_.writes[index]; }
   uint64_t EntryOf(size_t event) const { return history_.events[event].entry; }
   uint32_t SequenceOf(const BlockWrite& write) const {
@@ -127,8 +132,8 @@ class RuleFinder {
       const BlockWrite& home = WriteAt(index);
       if (!Arrived(home.event) || home.event < write.event) continue;
       Add(Kind::kCommitBeforeCheckpoint, write, home.event,
-          fmt::format("the {} was written home (entry {}) before the {} (entry {}) reached the "
-                      "disk: a block may be written home only when its transaction has committed",
+          fmt::format("the {} (entry {}) reached the disk before the {} (entry {}): a block may be "
+                      "written home only when its transaction has committed",
                       input_.words_of(home), EntryOf(home.event), input_.words_of(write),
                       EntryOf(write.event)));
       break;

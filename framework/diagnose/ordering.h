@@ -63,6 +63,8 @@ struct OrderingInput {
   // The sync whose promise was broken: its mark, and "fsync of /d3/f80 (operation 311)".
   std::optional<size_t> sync_mark;
   std::string sync_words;
+  // It is that promise which is asked about; else its rule comes last.
+  bool prefer_sync = false;
 };
 
 // The broken rules, one for each lost write at most: the one that the last event before the cut

@@ -74,10 +74,11 @@ std::string WriteNames::WordsOf(const BlockWrite& write) const {
       write.transaction == kNoTransaction ? 0 : timeline_.transactions[write.transaction].sequence;
   switch (write.role) {
     case BlockRole::kOther:
-      return fmt::format("block {} ({})", write.block, BlockInWords(write.block, write.event));
+      return fmt::format("write of block {} ({})", write.block,
+                         BlockInWords(write.block, write.event));
     case BlockRole::kCheckpoint:
-      return fmt::format("checkpoint write of block {} ({}), which transaction {} holds",
-                         write.block, BlockInWords(write.block, write.event), sequence);
+      return fmt::format("checkpoint write of block {} ({}) of transaction {}", write.block,
+                         BlockInWords(write.block, write.event), sequence);
     case BlockRole::kJournalSuper:
       return SuperInWords(write);
     case BlockRole::kDescriptor:
@@ -99,7 +100,9 @@ std::string WriteNames::EventInWords(size_t event) const {
   const Event& what = history_.events[event];
   const std::string entry = fmt::format("entry {}: ", what.entry);
   if (what.kind == Event::Kind::kMark) {
-    return entry + fmt::format("mark {} {}", what.mark.kind, what.mark.text);
+    return entry + (what.mark.kind == "ack"
+                        ? fmt::format("mark of a sync that returned ({})", what.mark.text)
+                        : fmt::format("mark {} {}", what.mark.kind, what.mark.text));
   }
   if (what.kind == Event::Kind::kFlush) return entry + "flush";
   const auto writes = timeline_.WritesOf(event);

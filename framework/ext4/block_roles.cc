@@ -268,7 +268,7 @@ std::string BlockRoles::InWords(uint64_t block) const {
       return fmt::format("inode bitmap of group {}", use.group);
     case Kind::kInodeTable: {
       const uint32_t first = FirstInodeOf(block);
-      return fmt::format("inode table of group {} (inodes {}-{})", use.group, first,
+      return fmt::format("inode table of group {}, inodes {}-{}", use.group, first,
                          first + block_bytes_ / inode_bytes_ - 1);
     }
     case Kind::kJournal:

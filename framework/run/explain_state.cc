@@ -40,8 +40,9 @@ std::string OperationInWords(const WorkloadTrace& trace, uint64_t index) {
 
 class Explainer {
  public:
-  Explainer(StateJudge& judge, const CutAndLost& state)
-      : judge_(judge), source_(judge.source()), state_(state) {}
+  // `asked`: the finding to explain; unspecified: the worst.
+  Explainer(StateJudge& judge, const CutAndLost& state, FindingClass asked)
+      : judge_(judge), source_(judge.source()), state_(state), asked_(asked) {}
 
   Result<StateExplanation> Run() {
     StateExplanation said;
@@ -192,7 +193,10 @@ class Explainer {
     if (verdict.recovery == Outcome::kHolds && verdict.content == Outcome::kViolated) {
       PP_RETURN_IF_ERROR(FindSync(input));
     }
-    const bool violated = !FindingsOf(verdict).empty();
+    const auto findings = FindingsOf(verdict);
+    const bool violated = !findings.empty();
+    const FindingClass worst = violated ? findings[0].finding_class : FINDING_UNSPECIFIED;
+    input.prefer_sync = (asked_ == FINDING_UNSPECIFIED ? worst : asked_) == DURABILITY_LOST;
     said.explanation = diagnose::Explain(input, names, Use(), violated, kLostInWords);
     if (said.lost_count > kManyLost && violated) {
       said.advice = fmt::format(
@@ -205,6 +209,7 @@ class Explainer {
   StateJudge& judge_;
   const DiskSource& source_;
   CutAndLost state_;
+  FindingClass asked_;
 };
 
 }  // namespace
@@ -212,12 +217,14 @@ class Explainer {
 Result<StateExplanation> ExplainState(const ExplainRequest& request) {
   PP_ASSIGN_OR_RETURN(const auto judge, StateJudge::Open(request.minimize.state));
   if (!request.minimize_first) {
-    PP_ASSIGN_OR_RETURN(auto said, Explainer(*judge, judge->state()).Run());
+    PP_ASSIGN_OR_RETURN(auto said,
+                        Explainer(*judge, judge->state(), request.minimize.finding_class).Run());
     said.id = judge->id().ToString();
+    said.command = MaterializeCommand(judge->source_words(), said.id);
     return said;
   }
   PP_ASSIGN_OR_RETURN(auto minimized, MinimizeState(*judge, request.minimize));
-  PP_ASSIGN_OR_RETURN(auto said, Explainer(*judge, minimized.state).Run());
+  PP_ASSIGN_OR_RETURN(auto said, Explainer(*judge, minimized.state, minimized.finding_class).Run());
   said.minimized = std::move(minimized);
   return said;
 }
