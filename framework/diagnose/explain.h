@@ -13,12 +13,10 @@
 
 namespace plugpull::diagnose {
 
-// What is known of how the disk was used, from the scenario.
+// What is known of how the disk was used, from the scenario; nothing without one.
 struct DiskUse {
-  bool known = false;          // false: a log without a scenario
   bool nobarrier = false;      // a mount of the disk asked for it
   bool drops_flushes = false;  // a layer above the log hides the disk's volatile cache
-  bool lying = false;          // the device model
 };
 
 struct Explanation {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "framework/oracle/ext4_view.h"
 #include "framework/oracle/work_image.h"
@@ -74,7 +75,8 @@ class Explainer {
     content.oracle = CONTENT;
     if (!recovered || judge_.obligations() == nullptr) {
       content.outcome = "not judged";
-      content.evidence = recovered ? "no files workload is asked after" : "nothing was recovered";
+      content.evidence = recovered ? "the check does not ask for it, or no files workload ran"
+                                   : "recovery left nothing to look at";
     } else {
       content.outcome = InWords(verdict.content);
       if (verdict.content == Outcome::kViolated) content.finding_class = DURABILITY_LOST;
@@ -153,10 +155,8 @@ class Explainer {
 
   diagnose::DiskUse Use() const {
     diagnose::DiskUse use;
-    use.lying = source_.space().model().lying;
     const Scenario* scenario = judge_.scenario();
     if (scenario == nullptr) return use;
-    use.known = true;
     for (const Disk& disk : scenario->disk()) {
       if (disk.name() != source_.name()) continue;
       for (const Layer& layer : disk.layer()) use.drops_flushes |= layer.has_drop_barriers();
@@ -225,6 +225,8 @@ Result<StateExplanation> ExplainState(const ExplainRequest& request) {
   }
   PP_ASSIGN_OR_RETURN(auto minimized, MinimizeState(*judge, request.minimize));
   PP_ASSIGN_OR_RETURN(auto said, Explainer(*judge, minimized.state, minimized.finding_class).Run());
+  said.id = minimized.id;
+  said.command = minimized.command;
   said.minimized = std::move(minimized);
   return said;
 }

@@ -74,11 +74,17 @@ Result<MinimizedState> MinimizeState(StateJudge& judge, const MinimizeRequest& r
   PP_ASSIGN_OR_RETURN(const auto last, judge.Run({result.state}));
   const auto findings = FindingsOf(last[0]);
   const StateFinding* finding = Find(findings, minimized.finding_class);
-  PP_CHECK(finding != nullptr);
+  if (finding == nullptr) {
+    return EnvironmentError(fmt::format(
+        "{} was judged twice, with two verdicts; a judge may have run out of time or memory: try "
+        "again with fewer --jobs",
+        judge.IdOf(result.state)));
+  }
   minimized.oracle = finding->oracle;
   if (finding->evidence != nullptr) minimized.evidence = *finding->evidence;
   minimized.state = result.state;
-  minimized.id = judge.IdOf(result.state);
+  // An id that names thousands of entries would be no better than the one that was asked about.
+  minimized.id = result.state == judge.state() ? minimized.from : judge.IdOf(result.state);
   minimized.states_judged = result.states_judged;
   minimized.one_minimal = result.one_minimal;
   minimized.cut_minimal = result.cut_minimal;
