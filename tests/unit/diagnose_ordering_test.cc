@@ -331,12 +331,9 @@ TEST_F(BlameTest, WithoutAFlushTheMountOrTheLayerIsNamedAndElseNobody) {
 TEST_F(BlameTest, AFlushBetweenTheTwoThatWasNotKeptIsTheDisksFault) {
   Super();
   Tail(7, 1);
-  const size_t copy = Seven() + 2;
-  writer_ = blocklog::LogWriter();
-  events_ = 0;
-  Super();
-  Tail(7, 1);
-  for (size_t i = 0; i < 3; ++i) Place(places_[0][i]);
+  Place(places_[0][0]);
+  Place(places_[0][1]);
+  const size_t copy = Place(places_[0][2]);
   Place(places_[0][3], kFlags);
   const Explanation explanation = ExplainLoss({copy});
   ASSERT_EQ(explanation.rules.size(), 1u);
