@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <system_error>
+#include <utility>
 
 #include "framework/cli/commands.h"
 #include "framework/os/fd.h"
@@ -118,6 +120,57 @@ void AddStates(CLI::App& app, StateArguments& states, int& status) {
   });
 }
 
+// A command on one state, of a recording or of a log. `run` sets the exit status.
+CLI::App* AddDiagnosis(CLI::App& app, const std::string& name, const std::string& help,
+                       DiagnoseArguments& state, const std::function<void()>& run, int& status) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command
+      ->add_option("recording_or_id", state.recording,
+                   "recording folder (with --log: the state's id)")
+      ->required();
+  command->add_option("id", state.id, "the state's id, as reports print it");
+  command->add_option("--log", state.log, "a dm-log-writes log instead of a recording");
+  command->add_option("--base", state.base, "with --log: the disk when the log began");
+  command->add_flag("--scan-past-end", state.scan_past_end, "with --log: as for check");
+  command
+      ->add_option("--finding", state.finding,
+                   "which finding to keep while minimising (default: the worst of the state)")
+      ->check(CLI::IsMember({"METADATA_INCONSISTENT", "JOURNAL_REFUSED", "DURABILITY_LOST"}));
+  command
+      ->add_option("--max-states", state.max_states,
+                   "most states to judge while minimising (default: 2000)")
+      ->check(CLI::Range(1U, 10000000U));
+  command->add_option("--jobs,-j", state.jobs, "threads (default: processors)")
+      ->check(CLI::Range(1U, kJobsMax));
+  command->add_flag("--json", state.json, "JSON on stdout in place of the text");
+  command->callback([&state, &status, name, run] {
+    if (!state.log.empty()) {
+      if (!state.id.empty()) {
+        status = Fail(UserError(name + " takes a recording or --log LOG, not both"));
+        return;
+      }
+      state.id = std::exchange(state.recording, "");
+    }
+    if (state.id.empty()) {
+      status = Fail(UserError(fmt::format(
+          "{0} takes a recording and the id of a state: plugpull {0} RECORDING ID", name)));
+      return;
+    }
+    run();
+  });
+  return command;
+}
+
+void AddDiagnoses(CLI::App& app, DiagnoseArguments& state, int& status) {
+  AddDiagnosis(
+      app, "minimize", "find the fewest lost writes that still break a state in the same way",
+      state, [&] { status = MinimizeState(state); }, status);
+  CLI::App* explain = AddDiagnosis(
+      app, "explain", "say what was lost in a state, and which rule of ordering that broke", state,
+      [&] { status = ExplainState(state); }, status);
+  explain->add_flag("--minimize", state.minimize, "minimise the state first");
+}
+
 void AddLog(CLI::App& app, LogArguments& log, int& status) {
   CLI::App* command = app.add_subcommand("log", "look at a dm-log-writes log, ours or anybody's");
   command->require_subcommand(1);
@@ -220,6 +273,8 @@ int Main(int argc, char** argv) {
   AddCheck(app, check, status);
   StateArguments states;
   AddStates(app, states, status);
+  DiagnoseArguments diagnosis;
+  AddDiagnoses(app, diagnosis, status);
 
   std::string folder = "scenarios";
   bool list_json = false;

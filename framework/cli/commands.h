@@ -62,6 +62,21 @@ struct StateArguments {
 int ListStates(const StateArguments& arguments);
 int MaterializeState(const StateArguments& arguments);
 
+struct DiagnoseArguments {
+  std::string recording;
+  std::string id;
+  std::string log;  // instead of a recording
+  std::string base;
+  bool scan_past_end = false;
+  std::string finding;      // class to keep; empty: the worst
+  uint64_t max_states = 0;  // 0: the default
+  unsigned jobs = 0;        // 0: processors of this machine
+  bool minimize = false;    // of explain
+  bool json = false;
+};
+int MinimizeState(const DiagnoseArguments& arguments);
+int ExplainState(const DiagnoseArguments& arguments);
+
 int ListCatalog(const std::string& folder, bool json);
 int ValidateFiles(const std::vector<std::string>& paths);
 int NewScenario(const std::string& name, const std::string& path);

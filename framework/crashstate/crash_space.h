@@ -126,11 +126,11 @@ class CrashSpace {
   uint32_t block_bytes_ = 0;
   std::vector<uint64_t> units_;
   std::unique_ptr<image::ContentStore> contents_;
-  std::vector<uint32_t> ranks_;        // of all events, one event's after the other's
-  std::vector<size_t> first_rank_;     // by event; one more at the end
-  std::vector<Arrival> arrivals_;      // of all ranks
-  std::vector<size_t> first_arrival_;  // by rank; one more at the end
-  std::vector<size_t> window_start_;   // one for each cut
+  std::vector<uint32_t> ranks_;         // of all events, one event's after the other's
+  std::vector<size_t> first_rank_;      // by event; one more at the end
+  std::vector<Arrival> arrivals_;       // of all ranks
+  std::vector<size_t> first_arrival_;   // by rank; one more at the end
+  std::vector<size_t> window_start_;    // one for each cut
   std::vector<size_t> losable_before_;  // by position: events that can be lost, from the base on
   std::vector<size_t> overlap_;  // events that overlap an earlier forced write, no flush between
 };

@@ -342,8 +342,7 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
           all = enumerator.Window(wanted.window().writes());
           break;
         case Enumerate::kJournalGuided:
-          all = NameJournalStates(space,
-                                  DecodeJournal(space.history(), space.base(), journal),
+          all = NameJournalStates(space, DecodeJournal(space.history(), space.base(), journal),
                                   own_seed, index, budget, enumeration.states);
           break;
         case Enumerate::kTorn:

@@ -52,8 +52,8 @@ bool StateCursor::Arrived(size_t event, size_t rank) const {
   if (is_lost_[event]) return false;
   for (const TornWrite& torn : torn_) {
     if (torn.event != event) continue;
-    const uint64_t at = space_.units()[rank] * space_.unit_bytes() -
-                        space_.history().events[event].offset.value;
+    const uint64_t at =
+        space_.units()[rank] * space_.unit_bytes() - space_.history().events[event].offset.value;
     return torn.tear.Arrived(at / space_.model().atomic_unit, space_.UnitsOf(event));
   }
   return true;

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "framework/ext4/memory_io.h"
@@ -76,32 +75,19 @@ FileSystem::FileSystem(FileSystem&&) noexcept = default;
 FileSystem& FileSystem::operator=(FileSystem&&) noexcept = default;
 FileSystem::~FileSystem() = default;
 
+Result<FileSystem> FileSystem::Open(std::unique_ptr<MemoryImage> image, uint64_t size_bytes) {
+  auto impl = std::make_unique<Impl>();
+  impl->image = std::move(image);
+  PP_ASSIGN_OR_RETURN(impl->fs, OpenToRead(*impl->image, size_bytes));
+  return FileSystem(std::move(impl));
+}
+
 Result<FileSystem> FileSystem::Open(std::span<const uint8_t> image) {
-  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(image));
-  return Open(super, image.size(), std::make_unique<SpanImage>(image));
+  return Open(std::make_unique<SpanImage>(image), image.size());
 }
 
 Result<FileSystem> FileSystem::Open(const image::CowImage& image) {
-  std::array<uint8_t, kSuperblockAt + kSuperblockBytes> head;
-  const size_t length = std::min<uint64_t>(head.size(), image.size_bytes());
-  image.Read(0, std::span(head).first(length));
-  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(std::span(head).first(length)));
-  return Open(super, image.size_bytes(), std::make_unique<CowReader>(image));
-}
-
-Result<FileSystem> FileSystem::Open(const Superblock& super, uint64_t size_bytes,
-                                    std::unique_ptr<MemoryImage> image) {
-  if (super.blocks_count > size_bytes / super.block_bytes) {
-    return UserError(fmt::format("the file system has {} blocks of {} bytes, the image {} bytes",
-                                 super.blocks_count, super.block_bytes, size_bytes));
-  }
-  auto impl = std::make_unique<Impl>();
-  impl->image = std::move(image);
-  const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS;
-  if (const errcode_t error = OpenMemory(*impl->image, flags, &impl->fs); error != 0) {
-    return UserError("the file system cannot be opened: " + LibraryMessage(error));
-  }
-  return FileSystem(std::move(impl));
+  return Open(std::make_unique<CowReader>(image), image.size_bytes());
 }
 
 Result<std::optional<Node>> FileSystem::Lookup(std::string_view path) {

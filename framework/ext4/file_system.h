@@ -62,8 +62,7 @@ class FileSystem {
  private:
   struct Impl;
   explicit FileSystem(std::unique_ptr<Impl> impl);
-  static Result<FileSystem> Open(const Superblock& super, uint64_t size_bytes,
-                                 std::unique_ptr<MemoryImage> image);
+  static Result<FileSystem> Open(std::unique_ptr<MemoryImage> image, uint64_t size_bytes);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "framework/ext4/memory_io.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include "framework/ext4/superblock.h"
 
 namespace plugpull::ext4 {
 namespace {
@@ -145,6 +150,23 @@ errcode_t OpenMemory(MemoryImage& image, int flags, ext2_filsys* fs) {
   const errcode_t error = ext2fs_open2("memory", nullptr, flags, 0, 0, Manager(), fs);
   opened_image = nullptr;
   return error;
+}
+
+Result<ext2_filsys> OpenToRead(MemoryImage& image, uint64_t size_bytes) {
+  std::array<uint8_t, kSuperblockAt + kSuperblockBytes> head{};
+  const auto start = std::span(head).first(std::min<uint64_t>(head.size(), size_bytes));
+  (void)image.Read(0, start);  // what is not there is found missing by the parser
+  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(start));
+  if (super.blocks_count > size_bytes / super.block_bytes) {
+    return UserError(fmt::format("the file system has {} blocks of {} bytes, the image {} bytes",
+                                 super.blocks_count, super.block_bytes, size_bytes));
+  }
+  const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS;
+  ext2_filsys fs = nullptr;
+  if (const errcode_t error = OpenMemory(image, flags, &fs); error != 0) {
+    return UserError("the file system cannot be opened: " + LibraryMessage(error));
+  }
+  return fs;
 }
 
 std::string LibraryMessage(errcode_t error) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "framework/base/result.h"
 #include "framework/image/cow_image.h"
 
 namespace plugpull::ext4 {
@@ -55,6 +56,10 @@ class CowWriter : public CowReader {
 
 // Opens the file system of an image, which outlives the result; flags as of ext2fs_open2.
 errcode_t OpenMemory(MemoryImage& image, int flags, ext2_filsys* fs);
+
+// Opens it for reading; checksums are not held against it. The caller frees the result with
+// ext2fs_free. A user error when there is no file system, or one that is larger than the image.
+Result<ext2_filsys> OpenToRead(MemoryImage& image, uint64_t size_bytes);
 
 // What an error of libext2fs says.
 std::string LibraryMessage(errcode_t error);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <set>
 
 #include "framework/run/disk_check.h"
@@ -34,7 +33,7 @@ class Stopwatch {
 };
 
 DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const std::string& what,
-                             const std::string& materialize_prefix) {
+                             const std::string& source_words) {
   DiskCheckOptions disk;
   disk.seed = seed;
   disk.jobs = options.jobs;
@@ -44,21 +43,10 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
       progress(what, done, total);
     };
   }
-  disk.command_for = [materialize_prefix](const std::string& id) {
-    return fmt::format("./plugpull materialize {} {} -o broken.img", materialize_prefix,
-                       ShellWord(id));
+  disk.command_for = [source_words](const std::string& id) {
+    return MaterializeCommand(source_words, id);
   };
   return disk;
-}
-
-// Whether a files workload ran on a disk, by the steps.
-bool HasWorkload(const Scenario& scenario, const std::string& disk) {
-  std::map<std::string, std::string> disk_at;
-  for (const Step& step : scenario.step()) {
-    if (step.has_mount()) disk_at[step.mount().at()] = step.mount().disk();
-    if (step.has_workload() && disk_at[step.workload().at()] == disk) return true;
-  }
-  return false;
 }
 
 // A log that was not read to its counted end cannot hold: it says less than it was asked.
@@ -79,21 +67,11 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     if (options.max_states) check.set_max_states(*options.max_states);
     PP_ASSIGN_OR_RETURN(const auto source,
                         DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
-    PP_ASSIGN_OR_RETURN(const auto traces, reader.ReadTraces(check.disk()));
-    if (traces.size() > 1) {
-      return UserError(fmt::format(
-          "{} files workloads ran on disk {}; the content oracle follows one: split the scenario",
-          traces.size(), check.disk()));
-    }
-    if (traces.empty() && HasWorkload(scenario, check.disk())) {
-      return UserError(fmt::format(
-          "the trace of the workload on disk {} is missing from the recording; record again",
-          check.disk()));
-    }
+    PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
     NoteDropped(*source, report);
     PP_ASSIGN_OR_RETURN(
         *report.add_disk(),
-        CheckDisk(*source, check, traces.empty() ? nullptr : &traces[0], fsck,
+        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck,
                   DiskOptions(options, report.seed(), what, ShellWord(reader.folder()))));
   }
   return OkStatus();
@@ -110,6 +88,17 @@ std::string ShellWord(const std::string& text) {
   std::string quoted = "'";
   for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
+}
+
+std::string LogFileWords(const std::string& log, const std::string& base, bool scan_past_end) {
+  std::string words = "--log " + ShellWord(log);
+  if (!base.empty()) words += " --base " + ShellWord(base);
+  if (scan_past_end) words += " --scan-past-end";
+  return words;
+}
+
+std::string MaterializeCommand(const std::string& source_words, const std::string& id) {
+  return fmt::format("./plugpull materialize {} {} -o broken.img", source_words, ShellWord(id));
 }
 
 std::string RunCommand(const std::string& scenario_path, const std::string& name,
@@ -195,12 +184,10 @@ RunReport CheckLogFile(const std::string& log, const std::string& base, bool sca
     PP_ASSIGN_OR_RETURN(const auto source, DiskSource::FromLogFile(
                                                {log, base, scan_past_end, ModelOf(check.model())}));
     NoteDropped(*source, report);
-    std::string prefix = "--log " + ShellWord(log);
-    if (!base.empty()) prefix += " --base " + ShellWord(base);
-    if (scan_past_end) prefix += " --scan-past-end";
+    const std::string words = LogFileWords(log, base, scan_past_end);
     PP_ASSIGN_OR_RETURN(
         *report.add_disk(),
-        CheckDisk(*source, check, nullptr, fsck, DiskOptions(options, report.seed(), log, prefix)));
+        CheckDisk(*source, check, nullptr, fsck, DiskOptions(options, report.seed(), log, words)));
     return OkStatus();
   };
   if (const Status status = work(); !status.ok()) SetError(report, status.error());

@@ -37,4 +37,11 @@ std::string RunCommand(const std::string& scenario_path, const std::string& name
 // A text as one word of a shell command.
 std::string ShellWord(const std::string& text);
 
+// A log file as the words of a command that takes one in place of a recording.
+std::string LogFileWords(const std::string& log, const std::string& base, bool scan_past_end);
+
+// The command that writes the image of a state. `source_words`: the recording as a shell word, or
+// LogFileWords.
+std::string MaterializeCommand(const std::string& source_words, const std::string& id);
+
 }  // namespace plugpull::run

@@ -221,7 +221,46 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   for (const std::string& words : counts.disagreements) report.add_note("  " + words);
 }
 
+// Whether a files workload ran on a disk, by the steps.
+bool HasWorkload(const Scenario& scenario, const std::string& disk) {
+  std::map<std::string, std::string> disk_at;
+  for (const Step& step : scenario.step()) {
+    if (step.has_mount()) disk_at[step.mount().at()] = step.mount().disk();
+    if (step.has_workload() && disk_at[step.workload().at()] == disk) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool Asks(const Check& check, Oracle oracle) {
+  return std::find(check.oracle().begin(), check.oracle().end(), oracle) != check.oracle().end();
+}
+
+Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
+                                             const std::string& disk) {
+  PP_ASSIGN_OR_RETURN(auto traces, reader.ReadTraces(disk));
+  if (traces.size() > 1) {
+    return UserError(fmt::format(
+        "{} files workloads ran on disk {}; the content oracle follows one: split the scenario",
+        traces.size(), disk));
+  }
+  if (!traces.empty()) return std::optional(std::move(traces[0]));
+  if (HasWorkload(reader.manifest().scenario(), disk)) {
+    return UserError(fmt::format(
+        "the trace of the workload on disk {} is missing from the recording; record again", disk));
+  }
+  return std::optional<WorkloadTrace>();
+}
+
+Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource& source,
+                                                               const Check& check,
+                                                               const WorkloadTrace* trace) {
+  if (!Asks(check, CONTENT) || trace == nullptr) return std::optional<workload::ObligationIndex>();
+  PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
+  PP_ASSIGN_OR_RETURN(auto index, workload::ObligationIndex::Make(*trace));
+  return std::optional(std::move(index));
+}
 
 Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
                              const WorkloadTrace* trace, oracle::Fsck& fsck,
@@ -236,15 +275,9 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   judge_options.jobs = options.jobs;
   judge_options.progress = options.progress;
   judge_options.engine.in_process = !options.e2fsck_only;
-  judge_options.fsck =
-      std::find(check.oracle().begin(), check.oracle().end(), FSCK) != check.oracle().end();
-  const bool content_asked =
-      std::find(check.oracle().begin(), check.oracle().end(), CONTENT) != check.oracle().end();
-  std::optional<workload::ObligationIndex> obligations;
-  if (content_asked && trace != nullptr) {
-    PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
-    PP_ASSIGN_OR_RETURN(obligations, workload::ObligationIndex::Make(*trace));
-  }
+  judge_options.fsck = Asks(check, FSCK);
+  const bool content_asked = Asks(check, CONTENT);
+  PP_ASSIGN_OR_RETURN(const auto obligations, ObligationsOf(source, check, trace));
   judge_options.content = obligations.has_value();
   if (content_asked && !obligations) {
     report.add_note("content was not judged: no files workload ran on this disk");

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "framework/base/result.h"
 #include "framework/oracle/fsck.h"
 #include "framework/proto/verdict.pb.h"
 #include "framework/proto/workload.pb.h"
+#include "framework/recording/recording.h"
 #include "framework/run/disk_source.h"
 #include "framework/run/judge.h"
 
@@ -22,6 +24,20 @@ struct DiskCheckOptions {
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
 };
+
+// Whether a check asks for an oracle.
+bool Asks(const Check& check, Oracle oracle);
+
+// What the files workload did on a disk; nothing when none ran there. A user error when there were
+// several, or when the recording lacks the trace of one.
+Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
+                                             const std::string& disk);
+
+// What the content oracle holds states against; nothing when the check does not ask for it, or
+// without a trace. A user error when log and trace are not of one run.
+Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource& source,
+                                                               const Check& check,
+                                                               const WorkloadTrace* trace);
 
 // `trace` may be null: then content is not judged. The check's model is the source's.
 Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
