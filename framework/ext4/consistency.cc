@@ -79,6 +79,7 @@ struct ConsistencyChecker::Impl {
     PP_RETURN_UNLESS_FINE(groups.ClaimTables());
     tables.clear();
     bitmaps.clear();
+    in_tables.assign(g.blocks, false);
     tables_seen.assign(static_cast<size_t>(g.groups) * g.inode_table_blocks(), nullptr);
     inodes.emplace(g, view, groups);
     for (uint32_t group = 0; group < g.groups; ++group) {
@@ -86,6 +87,9 @@ struct ConsistencyChecker::Impl {
       tables.push_back({d.inode_table, group});
       bitmaps.emplace(d.block_bitmap, group);
       bitmaps.emplace(d.inode_bitmap, group);
+      in_tables[d.block_bitmap] = in_tables[d.inode_bitmap] = true;
+      std::fill_n(in_tables.begin() + static_cast<ptrdiff_t>(d.inode_table), g.inode_table_blocks(),
+                  true);
       MarkInodes(group, 0, std::max(Scanned(d), group == 0 ? kFirstInode - 1 : 0));
     }
     if (g.orphan_file != 0) inodes->MarkStale(g.orphan_file);
@@ -128,10 +132,12 @@ struct ConsistencyChecker::Impl {
         !LookAtDescriptors(static_cast<uint32_t>(descriptor_block), view.Block(block))) {
       return false;
     }
-    if (const auto bitmap = bitmaps.find(block); bitmap != bitmaps.end()) {
-      groups.MarkDirty(bitmap->second);
+    if (in_tables[block]) {
+      if (const auto bitmap = bitmaps.find(block); bitmap != bitmaps.end()) {
+        groups.MarkDirty(bitmap->second);
+      }
+      LookAtTable(block);
     }
-    LookAtTable(block);
     inodes->MarkReaders(block);
     return true;
   }
@@ -217,6 +223,7 @@ struct ConsistencyChecker::Impl {
   std::vector<Table> tables;  // by first block
   std::vector<const uint8_t*> tables_seen;
   std::unordered_map<uint64_t, uint32_t> bitmaps;  // groups by block
+  std::vector<bool> in_tables;                     // blocks of bitmaps and inode tables
 };
 
 ConsistencyChecker::ConsistencyChecker(const image::CowImage& image)

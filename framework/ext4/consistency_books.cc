@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace plugpull::ext4 {
 namespace {
 
@@ -17,7 +19,11 @@ bool IsReserved(const Geometry& geometry, uint32_t inode) {
 }  // namespace
 
 InodeBooks::InodeBooks(const Geometry& geometry, BlockView& view, GroupBooks& groups)
-    : g_(geometry), view_(view), groups_(groups), inodes_(geometry.inodes + size_t{1}) {}
+    : g_(geometry),
+      view_(view),
+      groups_(groups),
+      inodes_(geometry.inodes + size_t{1}),
+      read_(geometry.blocks) {}
 
 void InodeBooks::MarkStale(uint32_t inode) {
   if (inodes_[inode].stale) return;
@@ -26,6 +32,7 @@ void InodeBooks::MarkStale(uint32_t inode) {
 }
 
 void InodeBooks::MarkReaders(uint64_t block) {
+  if (!read_[block]) return;
   auto reader = readers_.lower_bound({block, 0});
   if (reader == readers_.end() || reader->first.first != block) return;
   const uint8_t* bytes = view_.Block(block);
@@ -102,6 +109,7 @@ void InodeBooks::ReplaceWatched(uint32_t number, const InodeFacts* before,
   if (after != nullptr) {
     for (const Watched& watched : after->watched) {
       readers_.insert_or_assign({watched.block, number}, watched.bytes);
+      read_[watched.block] = true;
     }
   }
 }
@@ -149,6 +157,7 @@ void InodeBooks::UseAttributes(uint64_t block, bool add) {
     use.bytes = view_.Block(block);
     use.block = JudgeAttributeBlock(g_, block, use.bytes);
     readers_.insert_or_assign({block, 0U}, use.bytes);
+    read_[block] = true;
     groups_.Claim({block, 1});
   } else if (!add && --use.inodes == 0) {
     attributes_.erase(block);
@@ -223,6 +232,11 @@ Judgement InodeBooks::JudgeTouched(uint32_t number) {
     return Problem(fmt::format("inode {}: a name gives another file type", number));
   }
   if (!facts->directory) return Fine();
+  // From here on e2fsck expects another count.
+  constexpr uint32_t kLinksMax = 65000;
+  if (facts->links > kLinksMax) {
+    return Unjudged(fmt::format("inode {}: a directory with {} links", number, facts->links));
+  }
   uint64_t parent = kRootInode;
   if (number == kRootInode) {
     if (inode.names != 0) return Problem("the root has a name");

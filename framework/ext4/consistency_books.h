@@ -86,6 +86,7 @@ class InodeBooks {
   std::vector<uint32_t> touched_;
   // Who has read which block: inode, or 0 for the attribute block of that number.
   std::map<std::pair<uint64_t, uint32_t>, const uint8_t*> readers_;
+  std::vector<bool> read_;  // blocks that were ever read: most changed blocks never are
   std::map<uint64_t, AttributeUse> attributes_;
   std::set<uint32_t> directories_;
   uint64_t charge_ = 0;

@@ -97,7 +97,7 @@ class InodeReader {
     if (facts_.links == 0) {
       if (number_ == kRootInode) return Problem("the root is unused");
       if (deleted == 0 && mode_ != 0) return Problem("deleted, without a time");
-      return Fine();
+      return JudgeDeleted();
     }
     facts_.in_use = true;
     facts_.type = TypeOfMode(mode_);
@@ -116,6 +116,19 @@ class InodeReader {
       default:
         return JudgeSpecial();
     }
+  }
+
+  // Where most inodes of a block have extent headers that cannot be, used or not, e2fsck takes the
+  // others for garbage too (lib/ext2fs/inode.c, check_inode_block_sanity).
+  Judgement JudgeDeleted() const {
+    if ((flags_ & kExtentsFlag) == 0) return Fine();
+    const uint8_t* header = inode_ + kBlockNumbersAt;
+    const uint32_t room = LoadAt<uint16_t>(header, 4);
+    if (LoadAt<uint16_t>(header, 0) == kExtentMagic && LoadAt<uint16_t>(header, 2) <= room &&
+        room >= 2 && room <= 4) {
+      return Fine();
+    }
+    return Unjudged("deleted, and its extent header is wrong");
   }
 
   // lib/ext2fs/csum.c, ext2fs_inode_csum_verify.

@@ -4,6 +4,7 @@
 // lib/ext2fs/csum.c of e2fsprogs.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>

@@ -6,7 +6,6 @@
 namespace plugpull::ext4 {
 namespace {
 
-constexpr uint16_t kExtentMagic = 0xf30a;
 constexpr size_t kRootBytes = 60;
 constexpr size_t kEntryBytes = 12;
 constexpr uint32_t kDepthMax = 5;

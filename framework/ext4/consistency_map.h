@@ -12,6 +12,8 @@
 
 namespace plugpull::ext4 {
 
+inline constexpr uint16_t kExtentMagic = 0xf30a;  // of an extent header
+
 struct BlockRange {
   uint64_t first = 0;
   uint64_t blocks = 0;

@@ -133,6 +133,37 @@ TEST(Consistency, HostileSuperblocks) {
   }
 }
 
+// e2fsck may take an inode for garbage when most others in its block are, in use or not.
+TEST(Consistency, InodeAmongGarbage) {
+  Image image = Made("no_checksums").image;
+  constexpr uint32_t kInodeBytes = 256;
+  constexpr uint32_t kPerBlock = 4;
+  uint32_t table = 0;
+  std::memcpy(&table, &image[2048 + 8], sizeof table);
+  const auto used = [&](uint32_t place) {
+    return image[table * 1024 + place * kInodeBytes + 0x1a] != 0;
+  };
+  // The last block of inodes in use gets to hold one of them.
+  uint32_t last = 0;
+  for (int tries = 0; tries < 5; ++tries) {
+    last = 12;
+    while (used(last + 1)) ++last;
+    if (last % kPerBlock == 0) break;
+    Debugfs(image, {fmt::format("mknod extra{} p", tries)});
+  }
+  ASSERT_EQ(last % kPerBlock, 0U);
+  ASSERT_EQ(CheckConsistency(image).outcome, Outcome::kClean);
+  for (uint32_t place = last + 1; place < last + kPerBlock; ++place) {
+    uint8_t* inode = &image[table * 1024 + place * kInodeBytes];
+    std::memset(inode, 0, 128);
+    inode[1] = 0x81;         // a regular file
+    inode[0x14 + 3] = 0x70;  // deleted long ago
+    inode[0x20 + 2] = 0x08;  // extents
+    inode[40] = 0x55;        // and no header
+  }
+  EXPECT_EQ(CheckConsistency(image).outcome, Outcome::kCannotJudge);
+}
+
 // Every inode claims the whole disk: the work is bounded by the disk, not by inodes times disk.
 TEST(Consistency, ManyInodesThatClaimEverything) {
   Image image = Made("indirect_1k").image;
