@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <mutex>
 
 #include "framework/ext4/memory_io.h"
 #include "framework/ext4/superblock.h"
@@ -19,15 +19,10 @@ constexpr size_t kNamesPerFolderMax = 1'000'000;
 constexpr size_t kDepthMax = 256;
 constexpr uint64_t kJournalBlocksMax = 1ULL << 28;
 
-std::string LibraryMessage(errcode_t error) {
-  static std::once_flag once;
-  std::call_once(once, [] { initialize_ext2_error_table(); });
-  return error_message(error);
-}
-
 }  // namespace
 
 struct FileSystem::Impl {
+  std::unique_ptr<MemoryImage> image;
   ext2_filsys fs = nullptr;
   std::unordered_map<uint32_t, std::map<std::string, uint32_t>> folders;  // names by inode
 
@@ -77,16 +72,27 @@ FileSystem::~FileSystem() = default;
 
 Result<FileSystem> FileSystem::Open(std::span<const uint8_t> image) {
   PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(image));
-  if (super.blocks_count > image.size() / super.block_bytes) {
+  return Open(super, image.size(), std::make_unique<SpanImage>(image));
+}
+
+Result<FileSystem> FileSystem::Open(const image::CowImage& image) {
+  std::array<uint8_t, kSuperblockAt + kSuperblockBytes> head;
+  const size_t length = std::min<uint64_t>(head.size(), image.size_bytes());
+  image.Read(0, std::span(head).first(length));
+  PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(std::span(head).first(length)));
+  return Open(super, image.size_bytes(), std::make_unique<CowReader>(image));
+}
+
+Result<FileSystem> FileSystem::Open(const Superblock& super, uint64_t size_bytes,
+                                    std::unique_ptr<MemoryImage> image) {
+  if (super.blocks_count > size_bytes / super.block_bytes) {
     return UserError(fmt::format("the file system has {} blocks of {} bytes, the image {} bytes",
-                                 super.blocks_count, super.block_bytes, image.size()));
+                                 super.blocks_count, super.block_bytes, size_bytes));
   }
   auto impl = std::make_unique<Impl>();
-  SetMemoryImage(image);
+  impl->image = std::move(image);
   const int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS;
-  const errcode_t error =
-      ext2fs_open2("memory", nullptr, flags, 0, 0, MemoryIoManager(), &impl->fs);
-  if (error != 0) {
+  if (const errcode_t error = OpenMemory(*impl->image, flags, &impl->fs); error != 0) {
     return UserError("the file system cannot be opened: " + LibraryMessage(error));
   }
   return FileSystem(std::move(impl));

@@ -14,8 +14,12 @@
 #include <vector>
 
 #include "framework/base/result.h"
+#include "framework/image/cow_image.h"
 
 namespace plugpull::ext4 {
+
+struct Superblock;
+class MemoryImage;
 
 struct Node {
   uint32_t inode = 0;
@@ -29,6 +33,7 @@ class FileSystem {
   // `image` must not change, and must outlive the result. A user error when there is no file
   // system that libext2fs can open.
   static Result<FileSystem> Open(std::span<const uint8_t> image);
+  static Result<FileSystem> Open(const image::CowImage& image);
   FileSystem(FileSystem&&) noexcept;
   FileSystem& operator=(FileSystem&&) noexcept;
   ~FileSystem();
@@ -57,6 +62,8 @@ class FileSystem {
  private:
   struct Impl;
   explicit FileSystem(std::unique_ptr<Impl> impl);
+  static Result<FileSystem> Open(const Superblock& super, uint64_t size_bytes,
+                                 std::unique_ptr<MemoryImage> image);
   std::unique_ptr<Impl> impl_;
 };
 

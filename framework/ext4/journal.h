@@ -32,6 +32,8 @@ struct JournalSuper {
   uint32_t sequence = 0;  // of the first transaction to replay
   uint32_t start = 0;     // its block; 0: the journal is empty
   int32_t error = 0;      // s_errno
+  uint32_t version = 2;
+  uint32_t users = 0;  // s_nr_users
   uint32_t feature_incompat = 0;
   uint32_t feature_compat = 0;
   uint32_t feature_ro_compat = 0;
@@ -43,6 +45,7 @@ struct JournalSuper {
   bool has_64bit() const { return (feature_incompat & 0x2) != 0; }
   bool async_commit() const { return (feature_incompat & 0x4) != 0; }
   bool fast_commit() const { return (feature_incompat & 0x20) != 0; }
+  bool checksum_v1() const { return (feature_compat & 0x1) != 0; }
 };
 
 // A user error when the block is no journal superblock.
@@ -68,6 +71,10 @@ Result<JournalLayout> FindJournal(std::span<const uint8_t> image);
 
 // The journal superblock in an image.
 Result<JournalSuper> ReadJournalSuper(std::span<const uint8_t> image, const JournalLayout& layout);
+
+// What makes the kernel refuse a journal by its superblock alone, whether there is anything to
+// replay or not (journal_get_superblock, load_superblock, jbd2_journal_load); empty when nothing.
+std::string JournalSuperProblem(const JournalSuper& super, const JournalLayout& layout);
 
 // What recovery would meet, judged as fs/jbd2/recovery.c does in its three passes, without
 // replaying anything.
@@ -95,6 +102,15 @@ JournalInspection InspectJournal(std::span<const uint8_t> image, const JournalLa
 // block, valid until its next call, or nothing when the block lies outside the disk.
 using BlockReader = std::function<std::span<const uint8_t>(uint64_t block)>;
 JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& layout);
+
+// Changes the block of a journal superblock, of which `super` was parsed, and seals it again.
+struct JournalSuperEdit {
+  bool empty = false;  // s_start becomes 0
+  bool clear_error = false;
+  std::optional<uint32_t> sequence = std::nullopt;
+};
+void EditJournalSuper(std::span<uint8_t> block, const JournalSuper& super,
+                      const JournalSuperEdit& edit);
 
 // Empties the journal without replaying it, as the kernel does when the file system does not need
 // recovery (ext4_load_journal, jbd2_journal_wipe): s_start becomes 0.

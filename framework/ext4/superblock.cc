@@ -68,7 +68,11 @@ Result<Superblock> ParseSuperblock(std::span<const uint8_t> image) {
                     "at byte {}",
                     image.size(), kSuperblockAt + kSuperblockBytes));
   }
-  const auto bytes = image.subspan(kSuperblockAt, kSuperblockBytes);
+  return ParseSuperblockBytes(image.subspan(kSuperblockAt, kSuperblockBytes));
+}
+
+Result<Superblock> ParseSuperblockBytes(std::span<const uint8_t> bytes) {
+  PP_CHECK(bytes.size() == kSuperblockBytes);
   if (const auto magic = Read<uint16_t>(bytes, 0x38); magic != 0xef53) {
     return UserError(
         fmt::format("no ext4 file system: magic {:#06x} at byte 1080, not 0xef53", magic));

@@ -45,6 +45,8 @@ struct Superblock {
 
 // Why an image has no superblock that can be read is an Error of code kUser.
 Result<Superblock> ParseSuperblock(std::span<const uint8_t> image);
+// The same of the superblock's own bytes, kSuperblockBytes of them.
+Result<Superblock> ParseSuperblockBytes(std::span<const uint8_t> bytes);
 
 struct ByteRange {
   uint64_t start;

@@ -81,7 +81,11 @@ void CowImage::Set(uint64_t block, const Content* content) {
   Slot& slot = SlotOf(block);
   if (slot.now == content) return;
   if (content != nullptr) {
-    if (slot.base == nullptr) slot.base = store_->Intern(BaseBlock(block));
+    if (slot.base == nullptr) {
+      const auto base = BaseBlock(block);
+      // tail_ does not outlive the store.
+      slot.base = base.data() == tail_.data() ? store_->InternCopy(base) : store_->Intern(base);
+    }
     if (content == slot.base) content = nullptr;
     if (slot.now == content) return;
   }

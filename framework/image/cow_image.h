@@ -39,6 +39,7 @@ class CowImage {
   uint32_t block_bytes() const { return block_bytes_; }
   uint64_t blocks() const { return blocks_; }
   uint64_t size_bytes() const { return base_.size(); }
+  std::span<const uint8_t> base() const { return base_; }
   ContentStore& store() const { return *store_; }
 
   // The bytes of a block below blocks(). They stay valid and unchanged for the life of the store:
