@@ -26,6 +26,8 @@ target_link_libraries(fuzz_hostile_image
 plugpull_fuzz_target(log_reader DEPS framework_blocklog)
 plugpull_fuzz_target(superblock DEPS fuzz_hostile_image)
 plugpull_fuzz_target(journal DEPS fuzz_hostile_image)
+plugpull_fuzz_target(recovery DEPS fuzz_hostile_image framework_image)
+plugpull_fuzz_target(consistency DEPS fuzz_hostile_image framework_image framework_os)
 # The one file instead of its library, which would bring protobuf into the fuzzers' build.
 plugpull_fuzz_target(crash_state_id
   SOURCES ${PROJECT_SOURCE_DIR}/framework/crashstate/crash_state_id.cc
@@ -54,6 +56,8 @@ endmacro()
 plugpull_fuzzer(log_reader FuzzLogReader 16384)
 plugpull_fuzzer(superblock FuzzSuperblock 1024)
 plugpull_fuzzer(journal FuzzJournal 1024)
+plugpull_fuzzer(recovery FuzzRecovery 1024)
+plugpull_fuzzer(consistency FuzzConsistency 1024)
 plugpull_fuzzer(crash_state_id FuzzCrashStateId 256)
 
 # What the stage "fuzz" runs: a name and the longest input, a line each.

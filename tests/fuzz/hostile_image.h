@@ -49,6 +49,8 @@ class HostileImage {
 
   const BaseImage& base() const { return base_; }
   std::span<const uint8_t> bytes() const { return bytes_; }
+  // Blocks that may differ from the base image's, some more than once.
+  const std::vector<uint64_t>& touched() const { return touched_; }
   // To write to; such blocks are put back too.
   std::span<uint8_t> Touch(uint64_t block);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "framework/base/check.h"
 #include "framework/ext4/journal.h"
+#include "framework/ext4/journal_recovery.h"
 #include "tests/fuzz/hostile_image.h"
 #include "tests/fuzz/targets.h"
 
@@ -48,6 +49,11 @@ void FuzzJournal(Input input) {
   if (input.size() < 2 || (input[1] & kFindAgain) == 0) return;
   const auto found = ext4::FindJournal(image.bytes());
   if (found.ok()) CheckInspection(ext4::InspectJournal(image.bytes(), *found), *found);
+  const ext4::RecoveryReport report = ext4::RecoverImage(image.bytes());
+  using Outcome = ext4::RecoveryReport::Outcome;
+  const bool said_why =
+      report.outcome == Outcome::kRefused || report.outcome == Outcome::kElsewhere;
+  PP_CHECK(said_why == !report.reason.empty());
 }
 
 }  // namespace plugpull::fuzz

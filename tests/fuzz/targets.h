@@ -21,6 +21,14 @@ void FuzzSuperblock(Input input);
 // whatever recovers from it.
 void FuzzJournal(Input input);
 
+// Three such lists of patches, one after the other: JournalRecovery, and ConsistencyChecker on what
+// it recovers, step by step; a step must give what a fresh start gives.
+void FuzzRecovery(Input input);
+
+// Patches outside the journal: CheckConsistency. With PLUGPULL_FUZZ_E2FSCK in the environment,
+// e2fsck must agree with every image that is called clean (slow).
+void FuzzConsistency(Input input);
+
 // Text: CrashStateId::Parse and ToString.
 void FuzzCrashStateId(Input input);
 

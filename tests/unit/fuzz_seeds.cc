@@ -114,6 +114,17 @@ void AddImageSeeds(size_t images, std::vector<Seed>& seeds) {
   for (uint8_t image = 0; image < images; ++image) {
     const std::string name = "image-" + std::to_string(image);
     seeds.push_back({"superblock", name, {image, 0}});
+    seeds.push_back({"consistency", name, {image, 0}});
+    seeds.push_back({"recovery", name, {image, kSealJournal}});
+    // One step patches, the next does not.
+    seeds.push_back({"recovery",
+                     name + "-steps",
+                     {image, kSealJournal, 3, 1, 14, 0, 1, 2, 3, 3, 0, 0x1c, 0, 1}});
+    for (const uint8_t block : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}) {
+      seeds.push_back({"consistency",
+                       name + "-block-" + std::to_string(block),
+                       {image, kSealSuper, 0, block, 24, 0, 0x7f}});
+    }
     seeds.push_back({"journal", name, {image, 0}});
     seeds.push_back({"journal", name + "-sealed", {image, kSealJournal | kSealSuper}});
     // The first block outside the journal is the superblock's (blocks of 1 KiB: after the boot
@@ -162,6 +173,7 @@ std::vector<NamedBytes> MakeBaseImages() {
   images.push_back(NewImage("modern.zst", modern, ext4::JournalFormat{}));
   images.push_back(
       NewImage("no-checksums.zst", plain, ext4::JournalFormat{.checksum = 0, .wide = false}));
+  images.push_back(NewImage("plain-clean.zst", plain, {}));
   return images;
 }
 
