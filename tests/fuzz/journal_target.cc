@@ -51,9 +51,9 @@ void FuzzJournal(Input input) {
   if (found.ok()) CheckInspection(ext4::InspectJournal(image.bytes(), *found), *found);
   const ext4::RecoveryReport report = ext4::RecoverImage(image.bytes());
   using Outcome = ext4::RecoveryReport::Outcome;
-  const bool said_why =
+  const bool needs_reason =
       report.outcome == Outcome::kRefused || report.outcome == Outcome::kElsewhere;
-  PP_CHECK(said_why == !report.reason.empty());
+  PP_CHECK(!needs_reason || !report.reason.empty());
 }
 
 }  // namespace plugpull::fuzz
