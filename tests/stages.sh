@@ -87,8 +87,9 @@ fuzz() {
     -timeout=10 -rss_limit_mb=1024 -max_len="$2" -len_control=0 -print_final_stats=1 \
     -artifact_prefix="$folder/" "$folder/corpus" "$root/tests/fuzz/corpus/$1" \
     >"$folder/log" 2>&1 9>&- && {
-    printf '%-16s %s\n' "$1" "$(grep -o 'DONE .*rss.*' "$folder/log" | tail -n 1)"
-    grep -o 'stat::number_of_executed_units.*' "$folder/log"
+    printf '%-16s %s runs; %s\n' "$1" \
+      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$folder/log")" \
+      "$(grep -o 'cov: .*' "$folder/log" | tail -n 1)"
     return
   }
   tail -n 60 -- "$folder/log"
