@@ -105,7 +105,7 @@ void AddLogSeeds(std::vector<Seed>& seeds) {
     std::vector<uint8_t> more = writer.bytes();
     more[16] = 3;  // entries counted
     add(name + "-scan", 1, more);
-    more.resize(more.size() - 300);
+    more.erase(more.end() - 300, more.end());
     add(name + "-cut", 1, more);
   }
 }
