@@ -19,10 +19,16 @@ pkg_check_modules(MOUNT REQUIRED IMPORTED_TARGET mount)
 find_package(pugixml REQUIRED)
 
 add_library(plugpull_flags INTERFACE)
-target_compile_options(plugpull_flags INTERFACE -Wall -Wextra -Werror -Wshadow=local
-  -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough)
+target_compile_options(plugpull_flags INTERFACE -Wall -Wextra -Werror
+  $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wimplicit-fallthrough)
 if(PLUGPULL_SANITIZE)
   target_compile_options(plugpull_flags INTERFACE -fsanitize=address,undefined
+    -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(plugpull_flags INTERFACE -fsanitize=address,undefined)
+endif()
+if(PLUGPULL_FUZZ)
+  target_compile_options(plugpull_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
     -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(plugpull_flags INTERFACE -fsanitize=address,undefined)
 endif()

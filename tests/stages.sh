@@ -13,9 +13,10 @@ usage: plugpull test [STAGE...] [-- CTEST-ARGUMENT...]
   unit      unit, meta and golden tests, optimised build
   sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
   smoke     guest tests: each boots a virtual machine
+  fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; needs clang
   nightly   everything that is too slow for CI
   tidy      clang-tidy
-Without a stage: format, unit, sanitize, smoke.
+Without a stage: format, unit, sanitize, smoke, fuzz.
 TEXT
 }
 
@@ -75,6 +76,47 @@ stage_smoke() {
     --stop-time "$(date -d "+$guest_seconds_max seconds" '+%H:%M:%S')"
 }
 
+# fuzz NAME INPUT-BYTES-MAX: one fuzzer. What it finds, its log and the inputs that it made are in
+# build/fuzz/NAME.
+fuzz() {
+  local folder="$build/fuzz/$1" found
+  mkdir -p -- "$folder/corpus"
+  rm -f -- "$folder"/{crash,leak,oom,slow-unit,timeout}-*
+  # The command's own bounds should end it; the other is for a fuzzer that hangs without a beat.
+  timeout -k 10 "$((FUZZ_SECONDS + 60))" "$build/fuzz/bin/fuzz_$1" -max_total_time="$FUZZ_SECONDS" \
+    -timeout=10 -rss_limit_mb=1024 -max_len="$2" -len_control=0 -print_final_stats=1 \
+    -artifact_prefix="$folder/" "$folder/corpus" "$root/tests/fuzz/corpus/$1" \
+    >"$folder/log" 2>&1 9>&- && {
+    printf '%-16s %s runs; %s\n' "$1" \
+      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$folder/log")" \
+      "$(grep -o 'cov: .*' "$folder/log" | tail -n 1)"
+    return
+  }
+  tail -n 60 -- "$folder/log"
+  for found in "$folder"/{crash,leak,oom,timeout}-*; do
+    [[ ! -f $found ]] || say "fuzz $1: to reproduce: build/fuzz/bin/fuzz_$1 ${found#"$root/"}"
+  done
+  say "fuzz $1 failed; its log is build/fuzz/$1/log"
+  return 1
+}
+
+stage_fuzz() {
+  local name bytes_max failed=0
+  if ! clang++ -x c++ -fsanitize=fuzzer -o /dev/null - 2>/dev/null \
+    <<<'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }'; then
+    skip_reason='clang++ with libFuzzer is not here (apt-get install clang libclang-rt-14-dev)'
+    return
+  fi
+  make_target fuzz fuzzers || return
+  FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+  while read -r name bytes_max; do
+    if (($(jobs -rp | wc -l) >= 2)); then wait -n || failed=1; fi
+    fuzz "$name" "$bytes_max" </dev/null &
+  done <"$build/fuzz/fuzzers.txt"
+  while [[ -n $(jobs -p) ]]; do wait -n || failed=1; done
+  return "$failed"
+}
+
 stage_nightly() { run_ctest release all -L '^nightly$'; }
 
 # run_stages [STAGE...] [-- CTEST-ARGUMENT...]: all of them, whatever fails; then a summary. Ends
@@ -84,14 +126,14 @@ run_stages() {
   ctest_arguments=()
   while (($# > 0)); do
     case $1 in
-      format | unit | sanitize | smoke | nightly | tidy) stages+=("$1") ;;
+      format | unit | sanitize | smoke | fuzz | nightly | tidy) stages+=("$1") ;;
       -h | --help) usage && exit 0 ;;
       --) ctest_arguments=("${@:2}") && break ;;
       *) say "there is no stage '$1'" && usage >&2 && exit 2 ;;
     esac
     shift
   done
-  ((${#stages[@]} > 0)) || stages=(format unit sanitize smoke)
+  ((${#stages[@]} > 0)) || stages=(format unit sanitize smoke fuzz)
   install run
   install test
   for stage in "${stages[@]}"; do
