@@ -297,9 +297,9 @@ void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
     space.LostEventsInto(spec.cut, spec.selection, volatile_events, lost);
     bool unknown = space.OrderUnknown(spec.cut, lost);
     if (unknown) {
-      cursor.MoveTo(spec.cut, spec.selection, false);
+      cursor.MoveToSelection(spec.cut, spec.selection, false);
       const image::DifferenceSum logged = cursor.image().sum();
-      cursor.MoveTo(spec.cut, spec.selection, true);
+      cursor.MoveToSelection(spec.cut, spec.selection, true);
       unknown = cursor.image().sum() != logged;
     }
     all.push_back(std::move(spec));

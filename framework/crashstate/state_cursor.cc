@@ -109,7 +109,7 @@ void StateCursor::ComposeBlock(uint64_t block) {
   image_.SetCopy(block, composed_);
 }
 
-void StateCursor::MoveTo(size_t cut, const Selection& selection, bool overlapping_older) {
+void StateCursor::MoveToSelection(size_t cut, const Selection& selection, bool overlapping_older) {
   space_.LostEventsInto(cut, selection, scratch_, selected_);
   MoveTo(cut, selected_, overlapping_older, space_.TornWritesOf(selection));
 }

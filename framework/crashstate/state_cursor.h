@@ -23,7 +23,7 @@ class StateCursor {
   void MoveTo(size_t cut, const std::vector<size_t>& lost, bool overlapping_older,
               const std::vector<TornWrite>& torn = {});
   // The same for a selection that fits the cut.
-  void MoveTo(size_t cut, const Selection& selection, bool overlapping_older);
+  void MoveToSelection(size_t cut, const Selection& selection, bool overlapping_older);
 
   const CrashSpace& space() const { return space_; }
   // The present state. Its changes are for the caller to clear.

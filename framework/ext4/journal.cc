@@ -119,20 +119,6 @@ std::vector<uint64_t> ParseRevokes(const JournalSuper& super, std::span<const ui
   return homes;
 }
 
-std::vector<uint64_t> ParseRevokes(const JournalSuper& super, std::span<const uint8_t> block) {
-  std::vector<uint64_t> homes;
-  const size_t tail = super.checksum_v3() || super.checksum_v2() ? jbd2::kTailBytes : 0;
-  if (block.size() < jbd2::kHeaderBytes + 4 + tail) return homes;
-  const size_t record = super.has_64bit() ? 8 : 4;
-  const uint32_t count = jbd2::Be32(block, jbd2::kHeaderBytes);  // bytes used, header included
-  if (count > block.size() - tail) return homes;
-  for (size_t at = jbd2::kHeaderBytes + 4; at + record <= count; at += record) {
-    const uint64_t high = jbd2::Be32(block, at);
-    homes.push_back(record == 8 ? high << 32 | jbd2::Be32(block, at + 4) : high);
-  }
-  return homes;
-}
-
 Result<JournalLayout> FindJournal(std::span<const uint8_t> image) {
   PP_ASSIGN_OR_RETURN(const Superblock super, ParseSuperblock(image));
   PP_ASSIGN_OR_RETURN(FileSystem fs, FileSystem::Open(image));

@@ -140,7 +140,7 @@ Status DiskSource::Materialize(const crashstate::CrashStateId& id, const std::st
   PP_ASSIGN_OR_RETURN(const auto lost, space_->LostEvents(cut, id.selection));
   PP_RETURN_IF_ERROR(space_->TornWrites(cut, id.selection));
   crashstate::StateCursor cursor(*space_);
-  cursor.MoveTo(cut, id.selection, id.overlapping_older);
+  cursor.MoveToSelection(cut, id.selection, id.overlapping_older);
   const std::string partial = path + ".partial";
   const os::Fd fd(::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd.valid()) {

@@ -81,16 +81,16 @@ struct Judge::Impl {
   const workload::ObligationIndex* obligations;
   oracle::Fsck& fsck;
   JudgeOptions options;
-  std::vector<workload::ObligationKey> keys;  // one for each cut
+  std::vector<workload::ObligationKey> keys = {};  // one for each cut
 
-  Once<Fingerprint, FingerprintHash> structures;  // by recovered image
-  Once<ContentKey, ContentKeyHash> contents;
+  Once<Fingerprint, FingerprintHash> structures = {};  // by recovered image
+  Once<ContentKey, ContentKeyHash> contents = {};
   std::atomic<uint64_t> content_checks = 0;
 
-  std::mutex mutex;       // of what follows
-  std::deque<Said> kept;  // of single states; addresses stay
-  std::optional<Error> failure;
-  EngineCounts counts;
+  std::mutex mutex = {};       // of what follows
+  std::deque<Said> kept = {};  // of single states; addresses stay
+  std::optional<Error> failure = {};
+  EngineCounts counts = {};
   std::atomic<uint64_t> done = 0;
 
   // Runs the work on all threads.
@@ -138,8 +138,8 @@ struct Judge::Impl {
   // What a thread has for itself.
   struct Tools {
     StateEngine engine;
-    std::optional<workload::ObligationTracker> tracker;
-    oracle::ContentMemo memo;
+    std::optional<workload::ObligationTracker> tracker = {};
+    oracle::ContentMemo memo = {};
   };
 
   Said Content(Tools& tools, const workload::ObligationKey& key) {

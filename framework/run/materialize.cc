@@ -26,7 +26,7 @@ Status RecoverInto(const DiskSource& source, const crashstate::CrashStateId& id,
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   PP_ASSIGN_OR_RETURN(auto work, oracle::WorkImage::Make(source.base(), source.base_extents()));
   crashstate::StateCursor cursor(source.space());
-  cursor.MoveTo(cut, id.selection, id.overlapping_older);
+  cursor.MoveToSelection(cut, id.selection, id.overlapping_older);
   work.Load(cursor.image());
   const oracle::RecoveryResult result = fsck.Recover(work, source.journal());
   said += fmt::format("\nrecovery: {}", result.evidence);

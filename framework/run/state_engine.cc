@@ -63,7 +63,7 @@ Result<StateEngine::Recovered> StateEngine::RecoverByE2fsck(const image::CowImag
 }
 
 Result<StateEngine::Recovered> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
-  cursor_.MoveTo(spec.cut, spec.selection, spec.overlapping_older);
+  cursor_.MoveToSelection(spec.cut, spec.selection, spec.overlapping_older);
   image::CowImage& raw = cursor_.image();
   recovered_by_e2fsck_ = false;
   if (!recovery_) {

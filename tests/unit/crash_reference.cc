@@ -127,7 +127,7 @@ std::string BytesOf(const CrashSpace& space, size_t cut, const std::vector<size_
 std::string BytesOf(const CrashSpace& space, size_t cut, const Selection& selection,
                     bool overlapping_older) {
   StateCursor cursor(space);
-  cursor.MoveTo(cut, selection, overlapping_older);
+  cursor.MoveToSelection(cut, selection, overlapping_older);
   return BytesOf(cursor.image());
 }
 
