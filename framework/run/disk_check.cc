@@ -213,6 +213,12 @@ void AddJudges(const Judge& judge, DiskReport& report) {
         "condemns; all images were judged again by e2fsck alone. Please report it",
         counts.falsely_passed, counts.sampled));
   }
+  if (counts.not_confirmed > 0) {
+    report.add_note(fmt::format(
+        "e2fsck could not judge {} of {} images that it was asked about as a sample; all images "
+        "were judged again by e2fsck alone",
+        counts.not_confirmed, counts.sampled));
+  }
   if (counts.falsely_condemned > 0) {
     report.add_note(
         fmt::format("plugpull's own check condemned {} images that e2fsck passes; they hold",

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <deque>
 #include <future>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -202,6 +203,34 @@ struct Judge::Impl {
     counts.Add(tools.engine.counts());
   }
 
+  // Where the sample was small, e2fsck looks at a few more of the images that were passed: those
+  // with the smallest fingerprints.
+  void TopUpSample(const std::vector<StateSpec>& states,
+                   const std::vector<StateVerdict>& verdicts) {
+    constexpr size_t kSampleLeast = 8;
+    if (!options.engine.in_process || counts.passed == 0 || counts.sampled >= kSampleLeast) return;
+    std::map<Fingerprint, size_t> first;  // state of each image that holds
+    for (size_t i = 0; i < states.size(); ++i) {
+      const bool judged = options.fsck && verdicts[i].recovery == Outcome::kHolds;
+      if (judged && verdicts[i].structure == Outcome::kHolds) {
+        first.try_emplace(verdicts[i].recovered, i);
+      }
+    }
+    StateEngine engine(space, journal, base_extents, fsck,
+                       {.in_process = true, .sample_permille = 1000});
+    size_t left = kSampleLeast;
+    for (const auto& [fingerprint, state] : first) {
+      if (left-- == 0) break;
+      const auto moved = engine.MoveTo(states[state]);
+      const auto said = moved.ok() ? engine.JudgeStructure() : Result<Said>(moved.error());
+      if (!said.ok()) return Fail(said.error());
+    }
+    EngineCounts sampled = engine.counts();
+    sampled.passed = 0;  // they were counted when they were judged
+    sampled.recovered = 0;
+    counts.Add(sampled);
+  }
+
   std::vector<StateVerdict> JudgeAll(const std::vector<StateSpec>& states) {
     std::vector<StateVerdict> verdicts(states.size());
     std::atomic<size_t> next = 0;
@@ -233,7 +262,9 @@ const EngineCounts& Judge::counts() const { return impl_->counts; }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
   std::vector<StateVerdict> verdicts = impl_->JudgeAll(states);
-  if (!impl_->failure && impl_->counts.falsely_passed > 0 && impl_->options.engine.in_process) {
+  if (!impl_->failure) impl_->TopUpSample(states, verdicts);
+  const uint64_t doubts = impl_->counts.falsely_passed + impl_->counts.not_confirmed;
+  if (!impl_->failure && doubts > 0 && impl_->options.engine.in_process) {
     impl_->options.engine.in_process = false;
     impl_->structures.clear();
     impl_->contents.clear();

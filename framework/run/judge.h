@@ -58,8 +58,8 @@ class Judge {
   Result<std::vector<StateVerdict>> Run(const std::vector<crashstate::StateSpec>& states);
 
   uint64_t content_checks() const;
-  // Of all threads, after Run. When an image that was passed in process turns out to be condemned
-  // by e2fsck, Run begins again and has e2fsck judge every image; both are counted.
+  // Of all threads, after Run. When e2fsck does not confirm an image of the sample that was passed
+  // in process, Run begins again and has e2fsck judge every image; both are counted.
   const EngineCounts& counts() const;
 
  private:

@@ -24,6 +24,7 @@ void EngineCounts::Add(const EngineCounts& other) {
   e2fsck_checks += other.e2fsck_checks;
   sampled += other.sampled;
   falsely_passed += other.falsely_passed;
+  not_confirmed += other.not_confirmed;
   falsely_condemned += other.falsely_condemned;
   disagreements.insert(disagreements.end(), other.disagreements.begin(), other.disagreements.end());
   std::sort(disagreements.begin(), disagreements.end());
@@ -99,7 +100,7 @@ Result<Said> StateEngine::JudgeStructure() {
   unchecked_.clear();
   if (quick.outcome == Verdict::kClean) {
     ++counts_.passed;
-    if (fingerprint_.low % 1000 >= kSamplePermille) return Said{};
+    if (fingerprint_.low % 1000 >= options_.sample_permille) return Said{};
     ++counts_.sampled;
   } else {
     ++(quick.outcome == Verdict::kSuspect ? counts_.condemned : counts_.not_judged);
@@ -111,6 +112,8 @@ Result<Said> StateEngine::JudgeStructure() {
   };
   if (quick.outcome == Verdict::kClean && said.outcome == Outcome::kViolated) {
     disagree(counts_.falsely_passed, "passed in process; " + said.evidence);
+  } else if (quick.outcome == Verdict::kClean && said.outcome == Outcome::kUnknown) {
+    disagree(counts_.not_confirmed, "e2fsck could not judge it; " + said.evidence);
   } else if (quick.outcome == Verdict::kSuspect && said.outcome == Outcome::kHolds) {
     disagree(counts_.falsely_condemned, "e2fsck passed it; in process: " + quick.reason);
   }

@@ -24,12 +24,11 @@
 
 namespace plugpull::run {
 
-// Of 1000 images that the check in process passes, so many go to e2fsck, too. Which ones follows
-// from their fingerprints alone.
-inline constexpr uint64_t kSamplePermille = 20;
-
 struct EngineOptions {
   bool in_process = true;  // false: e2fsck does all recovery and judges every image
+  // Of 1000 images that the check in process passes, so many go to e2fsck, too. Which ones follows
+  // from their fingerprints alone.
+  uint64_t sample_permille = 20;
 };
 
 // How much work each judge did.
@@ -42,6 +41,7 @@ struct EngineCounts {
   uint64_t e2fsck_checks = 0;
   uint64_t sampled = 0;            // of them, on images that the check in process had passed
   uint64_t falsely_passed = 0;     // of those, condemned by e2fsck
+  uint64_t not_confirmed = 0;      // of those, not judged by e2fsck either
   uint64_t falsely_condemned = 0;  // condemned in process, passed by e2fsck
   std::vector<std::string> disagreements;  // in words, some of them
   void Add(const EngineCounts& other);
