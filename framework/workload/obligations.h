@@ -110,7 +110,7 @@ class ObligationTracker {
 
   const ObligationIndex& index_;
   ObligationKey key_;
-  uint64_t round_ = 0;                             // counts calls of At
+  uint64_t round_ = 0;  // counts calls of At
   uint64_t last_serial_ = 0;
   std::vector<NameEntry> names_;                   // as ObligationIndex::names()
   std::vector<std::unique_ptr<FileEntry>> files_;  // as ObligationIndex::files(); made when needed
