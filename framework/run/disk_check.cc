@@ -46,6 +46,7 @@ class Tally {
     Add(index, lost, verdict.recovery, JOURNAL_REFUSED, FSCK, verdict.evidence);
     Add(index, lost, verdict.structure, METADATA_INCONSISTENT, FSCK, verdict.evidence);
     Add(index, lost, verdict.content, DURABILITY_LOST, CONTENT, verdict.content_evidence);
+    Add(index, lost, verdict.stale_data, STALE_DATA_EXPOSED, STALE_DATA, verdict.stale_evidence);
   }
 
   const std::map<FindingKey, Found>& found() const { return found_; }
@@ -108,6 +109,16 @@ void AddEnumerators(const crashstate::Enumeration& enumeration,
   }
 }
 
+oracle::WriteOrder OrderOf(const DiskSource& source) {
+  if (source.space().model().lying) return oracle::WriteOrder::kIgnored;
+  if (!source.sends_flushes()) return oracle::WriteOrder::kHidden;
+  const auto& history = source.history();
+  const bool asked = std::any_of(history.events.begin() + static_cast<ptrdiff_t>(history.base),
+                                 history.events.end(),
+                                 [](const auto& event) { return event.HasFlush() || event.fua; });
+  return asked ? oracle::WriteOrder::kKept : oracle::WriteOrder::kNotAsked;
+}
+
 void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumeration,
                  const std::vector<StateVerdict>& verdicts, const DiskCheckOptions& options,
                  DiskReport& report) {
@@ -132,6 +143,10 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
     finding.set_example(id);
     finding.set_command(options.command_for ? options.command_for(id) : "");
     if (found.evidence != nullptr) finding.set_evidence(*found.evidence);
+    if (key.finding_class == STALE_DATA_EXPOSED) {
+      *finding.mutable_evidence() +=
+          fmt::format("\n{}", oracle::StaleDataBlame(options.data_mode, OrderOf(source)));
+    }
     space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
     finding.set_lost_writes(static_cast<uint32_t>(lost.size()));
     constexpr size_t kNamedMax = 6;
@@ -183,6 +198,14 @@ Status CheckAcknowledgements(const blocklog::History& history, const WorkloadTra
   return OkStatus();
 }
 
+Status CheckStaleDataCanJudge(const DiskSource& source, bool has_workload) {
+  if (has_workload && source.poisoned()) return OkStatus();
+  return UserError(fmt::format("STALE_DATA cannot judge disk {}: {}", source.name(),
+                               has_workload ? "it was not filled with poison (`fill: POISON`) when "
+                                              "it was recorded; record it again"
+                                            : "no files workload ran on it"));
+}
+
 void AddJudge(DiskReport& report, const std::string& name, uint64_t runs) {
   JudgeCount& judge = *report.add_judge();
   judge.set_judge(name);
@@ -206,14 +229,21 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
       std::find(check.oracle().begin(), check.oracle().end(), FSCK) != check.oracle().end();
   const bool content_asked =
       std::find(check.oracle().begin(), check.oracle().end(), CONTENT) != check.oracle().end();
+  const bool stale_data_asked =
+      std::find(check.oracle().begin(), check.oracle().end(), STALE_DATA) != check.oracle().end();
   std::optional<workload::ObligationIndex> obligations;
-  if (content_asked && trace != nullptr) {
+  if ((content_asked || stale_data_asked) && trace != nullptr) {
     PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
     PP_ASSIGN_OR_RETURN(obligations, workload::ObligationIndex::Make(*trace));
   }
-  judge_options.content = obligations.has_value();
+  judge_options.content = content_asked && obligations.has_value();
   if (content_asked && !obligations) {
     report.add_note("content was not judged: no files workload ran on this disk");
+  }
+  std::optional<oracle::StaleDataIndex> stale_data;
+  if (stale_data_asked) {
+    PP_RETURN_IF_ERROR(CheckStaleDataCanJudge(source, obligations.has_value()));
+    judge_options.stale_data = &stale_data.emplace(*obligations);
   }
 
   const crashstate::Enumeration enumeration =
@@ -232,6 +262,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   AddJudge(report, "recovery (e2fsck journal_only)", fsck.recoveries() - recoveries_before);
   AddJudge(report, "structure (e2fsck -fn)", fsck.checks() - checks_before);
   AddJudge(report, "content", judge.content_checks());
+  if (stale_data) AddJudge(report, "stale data", judge.stale_data_checks());
   if (source.journal().blocks.empty()) {
     report.add_note("the file system has no journal: nothing is replayed after a cut");
   }

@@ -7,6 +7,7 @@
 
 #include "framework/base/result.h"
 #include "framework/oracle/fsck.h"
+#include "framework/oracle/stale_data.h"
 #include "framework/proto/verdict.pb.h"
 #include "framework/proto/workload.pb.h"
 #include "framework/run/disk_source.h"
@@ -17,12 +18,15 @@ namespace plugpull::run {
 struct DiskCheckOptions {
   uint64_t seed = 1;
   unsigned jobs = 1;
+  // Of the mount whose files are judged; what stale data in them means depends on it.
+  oracle::DataMode data_mode = oracle::DataMode::kOrdered;
   std::function<void(uint64_t done, uint64_t total)> progress;
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
 };
 
-// `trace` may be null: then content is not judged. The check's model is the source's.
+// `trace` may be null: then content is not judged, and STALE_DATA is a user error. The check's
+// model is the source's.
 Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
                              const WorkloadTrace* trace, oracle::Fsck& fsck,
                              const DiskCheckOptions& options);

@@ -83,7 +83,7 @@ struct Group {
 }  // namespace
 
 Outcome StateVerdict::Worst() const {
-  const Outcome worst = Worse(recovery, Worse(structure, content));
+  const Outcome worst = Worse(Worse(recovery, structure), Worse(content, stale_data));
   return order_decides ? Outcome::kUnknown : worst;
 }
 
@@ -94,14 +94,15 @@ struct Judge::Impl {
   const workload::ObligationIndex* obligations;
   oracle::Fsck& fsck;
   JudgeOptions options;
-  std::vector<workload::ObligationKey> keys;  // one for each cut
+  std::vector<workload::ObligationKey> keys = {};  // one for each cut
 
-  Once<Fingerprint, FingerprintHash> structures;  // by recovered image
-  Once<ContentKey, ContentKeyHash> contents;
+  Once<Fingerprint, FingerprintHash> structures = {};  // by recovered image
+  Once<ContentKey, ContentKeyHash> contents = {};
+  Once<Fingerprint, FingerprintHash> stale_data = {};  // by recovered image
 
-  std::mutex mutex;              // of what follows
-  std::deque<std::string> kept;  // evidence; addresses stay
-  std::optional<Error> failure;
+  std::mutex mutex = {};              // of what follows
+  std::deque<std::string> kept = {};  // evidence; addresses stay
+  std::optional<Error> failure = std::nullopt;
   std::atomic<uint64_t> done = 0;
 
   // Runs `work(first, last)` over [0, count) in chunks, on all threads; stops early on failure.
@@ -173,6 +174,14 @@ struct Judge::Impl {
     return {verdict.outcome, verdict.evidence};
   }
 
+  Said StaleData(oracle::WorkImage& work) const {
+    auto fs = ext4::FileSystem::Open(work.bytes());
+    if (!fs.ok()) return {Outcome::kUnknown, fs.error().ToString()};
+    oracle::Ext4View view(std::move(*fs));
+    oracle::StaleDataVerdict verdict = oracle::JudgeStaleData(*options.stale_data, view);
+    return {verdict.outcome, std::move(verdict.evidence)};
+  }
+
   // What a thread has for itself.
   struct Tools {
     Tools(oracle::WorkImage image, const crashstate::CrashSpace& space)
@@ -208,6 +217,11 @@ struct Judge::Impl {
       verdict.structure = structure.outcome;
       verdict.evidence = &structure.evidence;
     }
+    if (usable && options.stale_data != nullptr && verdict.structure == Outcome::kHolds) {
+      const Said& said = stale_data.Get(recovered, [&] { return StaleData(work); });
+      verdict.stale_data = said.outcome;
+      verdict.stale_evidence = &said.evidence;
+    }
     for (const size_t index : group.states) {
       verdicts[index] = verdict;
       if (!usable || !options.content || !tools.tracker) continue;
@@ -237,19 +251,12 @@ struct Judge::Impl {
 Judge::Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
              const std::vector<os::Extent>& base_extents,
              const workload::ObligationIndex* obligations, oracle::Fsck& fsck, JudgeOptions options)
-    : impl_(new Impl{space,
-                     journal,
-                     base_extents,
-                     obligations,
-                     fsck,
-                     std::move(options),
-                     {},
-                     {},
-                     {},
-                     {},
-                     {},
-                     {},
-                     {}}) {
+    : impl_(new Impl{.space = space,
+                     .journal = journal,
+                     .base_extents = base_extents,
+                     .obligations = obligations,
+                     .fsck = fsck,
+                     .options = std::move(options)}) {
   PP_CHECK(impl_->options.jobs >= 1);
   if (obligations != nullptr) {
     impl_->keys = KeysOfCuts(space.history(), obligations->workload(), obligations->operations());
@@ -259,6 +266,7 @@ Judge::Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& jou
 Judge::~Judge() = default;
 
 uint64_t Judge::content_checks() const { return impl_->contents.size(); }
+uint64_t Judge::stale_data_checks() const { return impl_->stale_data.size(); }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
   const std::vector<Fingerprint> raw_keys = impl_->RawKeys(states);
@@ -277,8 +285,8 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     if (!states[i].overlapping_older) continue;
     const auto& a = verdicts[i - 1];
     const auto& b = verdicts[i];
-    const bool differs =
-        a.recovery != b.recovery || a.structure != b.structure || a.content != b.content;
+    const bool differs = a.recovery != b.recovery || a.structure != b.structure ||
+                         a.content != b.content || a.stale_data != b.stale_data;
     verdicts[i - 1].order_decides = differs;
     verdicts[i].order_decides = differs;
   }

@@ -16,6 +16,7 @@
 #include "framework/image/fingerprint.h"
 #include "framework/oracle/content.h"
 #include "framework/oracle/fsck.h"
+#include "framework/oracle/stale_data.h"
 #include "framework/os/file.h"
 #include "framework/workload/obligations.h"
 
@@ -24,6 +25,8 @@ namespace plugpull::run {
 struct JudgeOptions {
   bool fsck = true;
   bool content = true;
+  // What the workload wrote, for the stale data oracle; null: it does not judge. Outlives the judge.
+  const oracle::StaleDataIndex* stale_data = nullptr;
   unsigned jobs = 1;  // threads, at least 1
   // Called with states done and states in all, from one thread at a time.
   std::function<void(uint64_t done, uint64_t total)> progress;
@@ -35,9 +38,12 @@ struct StateVerdict {
   oracle::Outcome recovery = oracle::Outcome::kHolds;
   oracle::Outcome structure = oracle::Outcome::kHolds;
   oracle::Outcome content = oracle::Outcome::kHolds;
+  // Of images whose structure holds: in others, files may well share blocks.
+  oracle::Outcome stale_data = oracle::Outcome::kHolds;
   bool order_decides = false;  // the other order of overlapping writes has another verdict
   const std::string* evidence = nullptr;          // of recovery or structure
   const std::string* content_evidence = nullptr;  // of content
+  const std::string* stale_evidence = nullptr;    // of stale_data
 
   oracle::Outcome Worst() const;
 };
@@ -56,6 +62,7 @@ class Judge {
   Result<std::vector<StateVerdict>> Run(const std::vector<crashstate::StateSpec>& states);
 
   uint64_t content_checks() const;
+  uint64_t stale_data_checks() const;
 
  private:
   struct Impl;
