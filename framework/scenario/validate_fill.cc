@@ -125,10 +125,10 @@ void CheckFills(const Validation& v) {
   for (int i = 0; i < v.scenario.check_size(); ++i) {
     const Check& check = v.scenario.check(i);
     const SourceNode& node = Sub(v.source, Scenario::kCheckFieldNumber, i);
-    for (int k = 0; k < check.oracle_size(); ++k) {
-      if (check.oracle(k) != STALE_DATA) continue;
-      CheckStaleDataOracle(v, check, node.Locate(Check::kOracleFieldNumber, k), workload_disks);
-    }
+    const auto oracle = std::find(check.oracle().begin(), check.oracle().end(), STALE_DATA);
+    if (oracle == check.oracle().end()) continue;
+    const auto index = static_cast<int>(oracle - check.oracle().begin());
+    CheckStaleDataOracle(v, check, node.Locate(Check::kOracleFieldNumber, index), workload_disks);
   }
 }
 
