@@ -173,8 +173,7 @@ TEST(StaleDataMeta, AJudgeThatKnowsNoFilesFails) {
   EXPECT_EQ(CountMissed(PutOtherFile, ignorant, tried), tried);
 }
 
-// A file system that forgets the order under data=ordered is found out: here by the twin that is
-// told to be data=writeback.
+// Blocks that were allocated and not yet written may be zeroed: files of nothing else are no crime.
 TEST(StaleDataMeta, AJudgeThatAccusesZeroesFails) {
   const JudgeFunction strict = [](const StaleDataIndex& index, FileSystemView& view) {
     StaleDataVerdict verdict = JudgeStaleData(index, view);
