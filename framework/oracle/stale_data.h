@@ -28,9 +28,10 @@
 //   no order        where flushes are not sent (nobarrier, a disk that hides its cache) or not
 //                   honoured (a lying disk), data=ordered has nothing to build on: the fault is
 //                   that of the mount option or the disk.
-// dioread_nolock, the default since 5.6 (244adf6426ee), hides most of it: blocks are allocated as
+// dioread_nolock, the default since 5.6 (244adf6426ee), hides new blocks: they are allocated as
 // unwritten extents and turned into written ones after their data (ext4_should_dioread_nolock in
-// fs/ext4/ext4_jbd2.h). With dioread_lock, without extents, or with nodelalloc it is to be seen.
+// fs/ext4/ext4_jbd2.h). With dioread_lock, without extents, or with nodelalloc they are to be seen.
+// Blocks that data=writeback gave to another file too early are to be seen in any case.
 //
 // Not seen: stale bytes that are equal to what may be there: zeroes, older bytes of the same file
 // at the same place, and a file that holds nothing but its predecessor's bytes, each in its place.
