@@ -34,8 +34,8 @@ step { mount { disk: "vol" at: "/data" option: "data=ordered" } }
 step { workload { at: "/data" files { count: 300 sync: FSYNC_EACH } } }
 step { unmount { at: "/data" } }
 
-# What a power cut may leave behind, and who judges it. This is the default, written out. A third
-# judge, STALE_DATA, sees files that show what the disk held before; it needs `fill: POISON` in disk.
+# What a power cut may leave behind, and who judges it. This is the default, written out. Another
+# judge, STALE_DATA, sees files that show what the disk held before; it needs disk { fill: POISON }.
 check {
   disk: "vol"
   enumerate { prefix { at: EVERY_WRITE } }
