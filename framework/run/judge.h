@@ -25,7 +25,7 @@ namespace plugpull::run {
 struct JudgeOptions {
   bool fsck = true;
   bool content = true;
-  // What the workload wrote, for the stale data oracle; outlives the judge. Null: it does not judge.
+  // What the workload wrote, for the stale data oracle; outlives the judge. Null: it is not asked.
   const oracle::StaleDataIndex* stale_data = nullptr;
   unsigned jobs = 1;  // threads, at least 1
   // Called with states done and states in all, from one thread at a time.
