@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "framework/crashstate/state_cursor.h"
 #include "framework/oracle/ext4_view.h"
 #include "framework/oracle/fsck.h"
 #include "framework/oracle/stale_data.h"
@@ -45,8 +46,7 @@ TEST(StaleDataOfAKernel, DataOrderedDoesNot) {
   EXPECT_GT(report.disk(0).states().distinct(), 10U);
 }
 
-// How many states of a recording's check a way of judging accuses. States that are not recovered
-// are judged as they are: the twin's journal is replayed by e2fsck.
+// How many of some states of a recording, each recovered by e2fsck, a way of judging accuses.
 uint64_t CountAccused(const std::string& name,
                       const std::function<Outcome(const workload::ObligationIndex&,
                                                   oracle::FileSystemView&)>& judge) {
@@ -94,7 +94,7 @@ TEST(StaleDataMeta, AnOracleWithAnotherRunsTraceAccusesTheHealthy) {
   EXPECT_GT(CountAccused("stale_ordered", confused), 0U);
 }
 
-// One that takes what it finds for what the disk may hold finds nothing, and is missed.
+// What a scenario expects shows that the oracle is awake.
 TEST(StaleDataMeta, WhatABlindOracleDoesNotFindIsMissed) {
   const auto blind = [](const workload::ObligationIndex&, oracle::FileSystemView&) {
     return Outcome::kHolds;
