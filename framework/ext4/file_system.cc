@@ -109,6 +109,15 @@ Result<std::optional<Node>> FileSystem::Lookup(std::string_view path) {
   return std::optional<Node>(node);
 }
 
+Result<std::vector<std::pair<std::string, uint32_t>>> FileSystem::List(uint32_t folder) {
+  PP_ASSIGN_OR_RETURN(const auto* names, impl_->Names(folder));
+  std::vector<std::pair<std::string, uint32_t>> list;
+  for (const auto& [name, inode] : *names) {
+    if (name != "." && name != "..") list.emplace_back(name, inode);
+  }
+  return list;
+}
+
 Result<void> FileSystem::Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out) {
   std::memset(out.data(), 0, out.size());
   ext2_file_t file = nullptr;

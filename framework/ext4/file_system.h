@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "framework/base/result.h"
@@ -41,6 +42,9 @@ class FileSystem {
   // What a path names, relative to the root, without a leading slash; "" is the root. Nothing
   // when there is no such name; an error when a folder on the way cannot be read.
   Result<std::optional<Node>> Lookup(std::string_view path);
+  // The names in a folder with their inodes, in order; without "." and "..". An error when it
+  // cannot be read, or is none.
+  Result<std::vector<std::pair<std::string, uint32_t>>> List(uint32_t folder);
   // Fills `out` from a regular file; what is behind its end, and holes, are zeroes.
   Result<void> Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out);
 

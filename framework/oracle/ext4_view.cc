@@ -20,6 +20,16 @@ Result<std::optional<NodeInfo>> Ext4View::Lookup(const std::string& path) {
   return std::optional<NodeInfo>(info);
 }
 
+Result<std::vector<std::string>> Ext4View::List(const std::string& path) {
+  PP_ASSIGN_OR_RETURN(const auto folder, fs_.Lookup(path));
+  if (!folder) return UserError("there is no folder /" + path);
+  PP_ASSIGN_OR_RETURN(const auto entries, fs_.List(folder->inode));
+  std::vector<std::string> names;
+  names.reserve(entries.size());
+  for (const auto& entry : entries) names.push_back(entry.first);
+  return names;
+}
+
 Status Ext4View::Read(uint64_t inode, uint64_t offset, std::span<uint8_t> out) {
   const auto number = static_cast<uint32_t>(inode);
   if (reader_ != nullptr && reader_->Read(number, offset, out)) return OkStatus();

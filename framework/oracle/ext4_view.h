@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ext4 image in memory as the content oracle reads it: by the quick reader where the layout is
-// plain, by libext2fs elsewhere.
+// An ext4 image in memory as the oracles read it: by the quick reader where the layout is plain, by
+// libext2fs elsewhere.
 #pragma once
 
 #include "framework/ext4/file_system.h"
@@ -15,6 +15,7 @@ class Ext4View : public FileSystemView {
   explicit Ext4View(ext4::FileSystem fs, ext4::TreeReader* reader = nullptr)
       : fs_(std::move(fs)), reader_(reader) {}
   Result<std::optional<NodeInfo>> Lookup(const std::string& path) override;
+  Result<std::vector<std::string>> List(const std::string& path) override;
   Status Read(uint64_t inode, uint64_t offset, std::span<uint8_t> out) override;
   std::optional<image::Fingerprint> Stamp(uint64_t inode) override;
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A recovered file system, as far as the content oracle needs to see it.
+// A recovered file system, as far as the oracles need to see it.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "framework/base/result.h"
 #include "framework/image/fingerprint.h"
@@ -29,6 +30,10 @@ class FileSystemView {
   // itself. Nothing when there is no such name, or a folder on the way to it is missing or is no
   // folder. An error when the image could not be read there.
   virtual Result<std::optional<NodeInfo>> Lookup(const std::string& path) = 0;
+
+  // The names in a folder that Lookup has found, in order; without "." and "..". An error when
+  // they could not be read.
+  virtual Result<std::vector<std::string>> List(const std::string& path) = 0;
 
   // Fills `out` from byte `offset` of a file that Lookup has found; holes read as zeroes. Never
   // asked for bytes past the size. An error when they could not be read.

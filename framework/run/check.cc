@@ -8,6 +8,7 @@
 #include <set>
 
 #include "framework/run/disk_check.h"
+#include "framework/scenario/mount_options.h"
 
 namespace plugpull::run {
 namespace {
@@ -49,6 +50,23 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
   return disk;
 }
 
+// By the mount options of the disk: one mount with data=writeback is enough to make what it allows
+// last. A file system's own default mount options are not looked at: mkfs sets none.
+oracle::DataMode DataModeOf(const Scenario& scenario, const std::string& disk) {
+  oracle::DataMode mode = oracle::DataMode::kOrdered;
+  for (const Step& step : scenario.step()) {
+    const MountStep& mount = step.mount();
+    if (!step.has_mount() || mount.disk() != disk || !mount.expect_errno().empty()) continue;
+    for (const std::string& text : mount.option()) {
+      for (const std::string& option : scenario::SplitMountOptions(text)) {
+        if (option == "data=writeback") return oracle::DataMode::kWriteback;
+        if (option == "data=journal") mode = oracle::DataMode::kJournal;
+      }
+    }
+  }
+  return mode;
+}
+
 // A log that was not read to its counted end cannot hold: it says less than it was asked.
 void NoteDropped(const DiskSource& source, RunReport& report) {
   const auto& dropped = source.history().dropped;
@@ -69,10 +87,11 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
                         DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
     PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
     NoteDropped(*source, report);
+    DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
+    disk.data_mode = DataModeOf(scenario, check.disk());
     PP_ASSIGN_OR_RETURN(
         *report.add_disk(),
-        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck,
-                  DiskOptions(options, report.seed(), what, ShellWord(reader.folder()))));
+        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
   }
   return OkStatus();
 }

@@ -48,6 +48,8 @@ class Tally {
     Add(index, lost, verdict.recovery, class_of(JOURNAL_REFUSED), FSCK, verdict.evidence);
     Add(index, lost, verdict.structure, class_of(METADATA_INCONSISTENT), FSCK, verdict.evidence);
     Add(index, lost, verdict.content, class_of(DURABILITY_LOST), CONTENT, verdict.content_evidence);
+    Add(index, lost, verdict.stale_data, class_of(STALE_DATA_EXPOSED), STALE_DATA,
+        verdict.stale_evidence);
   }
 
   const std::map<FindingKey, Found>& found() const { return found_; }
@@ -112,6 +114,16 @@ void AddEnumerators(const crashstate::Enumeration& enumeration,
   }
 }
 
+oracle::WriteOrder OrderOf(const DiskSource& source) {
+  if (source.space().model().lying) return oracle::WriteOrder::kIgnored;
+  if (!source.sends_flushes()) return oracle::WriteOrder::kHidden;
+  const auto& history = source.history();
+  const bool asked = std::any_of(history.events.begin() + static_cast<ptrdiff_t>(history.base),
+                                 history.events.end(),
+                                 [](const auto& event) { return event.HasFlush() || event.fua; });
+  return asked ? oracle::WriteOrder::kKept : oracle::WriteOrder::kNotAsked;
+}
+
 void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumeration,
                  const std::vector<StateVerdict>& verdicts, const DiskCheckOptions& options,
                  DiskReport& report) {
@@ -136,6 +148,10 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
     finding.set_example(id);
     finding.set_command(options.command_for ? options.command_for(id) : "");
     if (found.evidence != nullptr) finding.set_evidence(*found.evidence);
+    if (key.finding_class == STALE_DATA_EXPOSED) {
+      *finding.mutable_evidence() +=
+          fmt::format("\n{}", oracle::StaleDataBlame(options.data_mode, OrderOf(source)));
+    }
     space.LostEventsInto(spec.cut, spec.selection, scratch, lost);
     finding.set_lost_writes(static_cast<uint32_t>(lost.size()));
     constexpr size_t kNamedMax = 6;
@@ -207,6 +223,7 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   add("structure in process: passed, asked e2fsck all the same", counts.sampled);
   add("structure by e2fsck -fn", counts.e2fsck_checks);
   add("content", judge.content_checks());
+  add("stale data", judge.stale_data_checks());
   if (counts.falsely_passed > 0) {
     report.add_note(fmt::format(
         "a fault of plugpull: its own check passed {} of {} images that e2fsck, asked as a sample, "
@@ -237,6 +254,14 @@ bool HasWorkload(const Scenario& scenario, const std::string& disk) {
   return false;
 }
 
+Status CheckStaleDataCanJudge(const DiskSource& source, bool has_workload) {
+  if (has_workload && source.poisoned()) return OkStatus();
+  return UserError(fmt::format("STALE_DATA cannot judge disk {}: {}", source.name(),
+                               has_workload ? "it was not filled with poison (`fill: POISON`) when "
+                                              "it was recorded; record it again"
+                                            : "no files workload ran on it"));
+}
+
 }  // namespace
 
 bool Asks(const Check& check, Oracle oracle) {
@@ -262,7 +287,7 @@ Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
 Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource& source,
                                                                const Check& check,
                                                                const WorkloadTrace* trace) {
-  if (!Asks(check, CONTENT) || trace == nullptr) return std::optional<workload::ObligationIndex>();
+  if (!(Asks(check, CONTENT) || Asks(check, STALE_DATA)) || trace == nullptr) return std::optional<workload::ObligationIndex>();
   PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
   PP_ASSIGN_OR_RETURN(auto index, workload::ObligationIndex::Make(*trace));
   return std::optional(std::move(index));
@@ -283,10 +308,16 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   judge_options.engine.in_process = !options.e2fsck_only;
   judge_options.fsck = Asks(check, FSCK);
   const bool content_asked = Asks(check, CONTENT);
+  const bool stale_data_asked = Asks(check, STALE_DATA);
   PP_ASSIGN_OR_RETURN(const auto obligations, ObligationsOf(source, check, trace));
-  judge_options.content = obligations.has_value();
+  judge_options.content = content_asked && obligations.has_value();
   if (content_asked && !obligations) {
     report.add_note("content was not judged: no files workload ran on this disk");
+  }
+  std::optional<oracle::StaleDataIndex> stale_data;
+  if (stale_data_asked) {
+    PP_RETURN_IF_ERROR(CheckStaleDataCanJudge(source, obligations.has_value()));
+    judge_options.stale_data = &stale_data.emplace(*obligations);
   }
 
   const crashstate::Enumeration enumeration =

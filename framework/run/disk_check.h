@@ -8,6 +8,7 @@
 
 #include "framework/base/result.h"
 #include "framework/oracle/fsck.h"
+#include "framework/oracle/stale_data.h"
 #include "framework/proto/verdict.pb.h"
 #include "framework/proto/workload.pb.h"
 #include "framework/recording/recording.h"
@@ -20,6 +21,8 @@ struct DiskCheckOptions {
   uint64_t seed = 1;
   unsigned jobs = 1;
   bool e2fsck_only = false;  // nothing is recovered or judged in process
+  // Of the mount whose files are judged; what stale data in them means depends on it.
+  oracle::DataMode data_mode = oracle::DataMode::kOrdered;
   std::function<void(uint64_t done, uint64_t total)> progress;
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
@@ -39,7 +42,8 @@ Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource&
                                                                const Check& check,
                                                                const WorkloadTrace* trace);
 
-// `trace` may be null: then content is not judged. The check's model is the source's.
+// `trace` may be null: then content is not judged, and STALE_DATA is a user error. The check's
+// model is the source's.
 Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
                              const WorkloadTrace* trace, oracle::Fsck& fsck,
                              const DiskCheckOptions& options);

@@ -10,12 +10,15 @@
 
 #include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/superblock.h"
+#include "framework/image/poison.h"
+#include "framework/scenario/validate.h"
 
 namespace plugpull::run {
 namespace {
 
 // A larger disk is refused: its sparse image would not fit the address space of small machines.
 constexpr uint64_t kDiskBytesMax = 16ULL << 40;
+constexpr Bytes kPoisonedBytesMax = Mebibytes(scenario::kPoisonedMibMax);
 
 // Copies what is not zero of the file `path` to the start of `image`.
 Status CopyBase(const std::string& path, std::span<uint8_t> image) {
@@ -66,7 +69,7 @@ crashstate::DeviceModel ModelOf(const Model& model) {
 }
 
 Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
-                           const blocklog::ReadOptions& read, const std::string& base_path,
+                           const blocklog::ReadOptions& read, const Before& before,
                            const crashstate::DeviceModel& model) {
   PP_ASSIGN_OR_RETURN(block_log_, blocklog::ReadLog(log_, read));
   PP_ASSIGN_OR_RETURN(history_, blocklog::MakeHistory(block_log_, options));
@@ -86,7 +89,16 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
   PP_ASSIGN_OR_RETURN(base_fd_, os::MakeMemFile("plugpull-base", history_.device_size));
   PP_ASSIGN_OR_RETURN(base_, os::Mapping::Map(base_fd_.get(), history_.device_size,
                                               os::Mapping::Mode::kReadWriteShared));
-  if (!base_path.empty()) PP_RETURN_IF_ERROR(CopyBase(base_path, base_.mutable_bytes()));
+  if (!before.path.empty()) PP_RETURN_IF_ERROR(CopyBase(before.path, base_.mutable_bytes()));
+  if (before.poison_seed) {
+    if (history_.device_size > kPoisonedBytesMax) {
+      return UserError(fmt::format(
+          "a disk of {} bytes is said to be poisoned; at most {} are, for none of it is empty",
+          history_.device_size.value, kPoisonedBytesMax.value));
+    }
+    image::FillPoison(*before.poison_seed, 0, base_.mutable_bytes());
+    poisoned_ = true;
+  }
   const bool base_has_ext4 = ext4::ParseSuperblock(base_.bytes()).ok();
   PP_RETURN_IF_ERROR(crashstate::ChooseBase(history_, model, base_has_ext4));
   crashstate::FoldBase(history_, base_.mutable_bytes(), model.discard_keeps);
@@ -109,12 +121,15 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
   }
   auto source = std::unique_ptr<DiskSource>(new DiskSource());
   source->name_ = disk;
+  source->sends_flushes_ = !recorded->has_sends_flushes() || recorded->sends_flushes();
   PP_ASSIGN_OR_RETURN(source->log_bytes_, reader.ReadLog(*recorded));
   source->log_ = source->log_bytes_;
   const Bytes size(recorded->size_bytes());
   const Bytes strip(recorded->strip_bytes());
   // Recorded log devices were zeroed by us, so what follows the counted entries is ours too.
-  const Status prepared = source->Prepare({size, strip}, {true, size + strip}, {}, model);
+  Before before;
+  if (recorded->has_poison_seed()) before.poison_seed = recorded->poison_seed();
+  const Status prepared = source->Prepare({size, strip}, {true, size + strip}, before, model);
   if (!prepared.ok()) return WithContext(prepared.error(), reader.folder());
   return source;
 }
@@ -129,8 +144,8 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
     PP_ASSIGN_OR_RETURN(const os::Fd fd, os::OpenForReading(options.base));
     PP_ASSIGN_OR_RETURN(size, os::FileSize(fd.get()));
   }
-  const Status prepared =
-      source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}}, options.base, options.model);
+  const Status prepared = source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}},
+                                          {options.base, std::nullopt}, options.model);
   if (!prepared.ok()) return WithContext(prepared.error(), options.log);
   return source;
 }

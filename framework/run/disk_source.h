@@ -36,18 +36,28 @@ class DiskSource {
   std::span<const uint8_t> base() const { return base_.bytes(); }
   const std::vector<os::Extent>& base_extents() const { return base_extents_; }
   const ext4::JournalLayout& journal() const { return journal_; }
+  // Whether the disk was filled with poison before anything was made on it.
+  bool poisoned() const { return poisoned_; }
+  // False: the disk hid its cache while it was recorded (a drop_barriers layer).
+  bool sends_flushes() const { return sends_flushes_; }
 
   // Writes the image of a state to a file, sparse. What is there is replaced.
   Status Materialize(const crashstate::CrashStateId& id, const std::string& path) const;
 
  private:
   DiskSource() = default;
+  // What the disk held before the log began: a file's bytes, poison, or zeroes.
+  struct Before {
+    std::string path;  // may be empty
+    std::optional<uint64_t> poison_seed;
+  };
   // Reads log_, folds what came before the base into an image in memory, and indexes the states.
-  // `base_path`: what the disk held before the log began; empty: zeroes.
   Status Prepare(const blocklog::HistoryOptions& options, const blocklog::ReadOptions& read,
-                 const std::string& base_path, const crashstate::DeviceModel& model);
+                 const Before& before, const crashstate::DeviceModel& model);
 
   std::string name_;
+  bool poisoned_ = false;
+  bool sends_flushes_ = true;
   std::vector<uint8_t> log_bytes_;  // of a recording
   os::MappedFile log_file_;         // of a log file
   std::span<const uint8_t> log_;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "framework/base/prng.h"
+#include "framework/image/poison.h"
 #include "framework/scenario/validate.h"
 #include "framework/workload/generator.h"
 #include "vm/qemu/qemu_machine.h"
@@ -63,7 +64,23 @@ std::string Tail(const std::string& text) {
   return text.size() <= kOutputShown ? text : "..." + text.substr(text.size() - kOutputShown);
 }
 
+// Fills the part of a disk that its file system sees.
+Status Poison(int fd, Bytes size, uint64_t seed) {
+  std::vector<uint8_t> chunk(std::min<uint64_t>(size.value, 1 << 20));
+  for (uint64_t at = 0; at < size.value; at += chunk.size()) {
+    const auto part = std::span(chunk).first(std::min(chunk.size(), size.value - at));
+    image::FillPoison(seed, at, part);
+    PP_RETURN_IF_ERROR(os::PwriteAll(fd, part, Bytes(at)));
+  }
+  return OkStatus();
+}
+
 }  // namespace
+
+std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk) {
+  if (disk.fill() != Disk::POISON) return std::nullopt;
+  return DeriveSeed(plan.scenario().seed(), "poison " + disk.name());
+}
 
 bool HasLog(const Disk& disk) {
   return std::any_of(disk.layer().begin(), disk.layer().end(),
@@ -94,6 +111,9 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
     DiskFiles files;
     const Bytes size = Mebibytes(disk.size_mib()) + (HasLog(disk) ? kStripBytes : Bytes(0));
     PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
+    if (const auto seed = PoisonSeed(plan, disk)) {
+      PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+    }
     options.disks.push_back({disk.serial(), files.data.get()});
     if (HasLog(disk)) {
       PP_ASSIGN_OR_RETURN(files.log,

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -84,6 +85,9 @@ class GuestSession {
   std::string incomplete_reason_;
   std::unique_ptr<vm::Machine> machine_;
 };
+
+// What a disk is filled with before the guest starts; nothing: zeroes.
+std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk);
 
 bool HasLog(const Disk& disk);
 bool SendsFlushes(const Disk& disk);

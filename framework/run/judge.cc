@@ -71,7 +71,7 @@ struct ContentKeyHash {
 }  // namespace
 
 Outcome StateVerdict::Worst() const {
-  const Outcome worst = Worse(recovery, Worse(structure, content));
+  const Outcome worst = Worse(Worse(recovery, structure), Worse(content, stale_data));
   return order_decides ? Outcome::kUnknown : worst;
 }
 
@@ -86,7 +86,9 @@ struct Judge::Impl {
 
   Once<Fingerprint, FingerprintHash> structures = {};  // by recovered image
   Once<ContentKey, ContentKeyHash> contents = {};
+  Once<Fingerprint, FingerprintHash> stale_data = {};  // by recovered image
   std::atomic<uint64_t> content_checks = 0;
+  std::atomic<uint64_t> stale_data_checks = 0;
 
   std::mutex mutex = {};       // of what follows
   std::deque<Said> kept = {};  // of single states; addresses stay
@@ -136,6 +138,14 @@ struct Judge::Impl {
     return {Outcome::kUnknown, said.error().ToString()};
   }
 
+  Said StaleData(StateEngine& engine) {
+    ++stale_data_checks;
+    auto view = engine.OpenRecovered();
+    if (!view.ok()) return {Outcome::kUnknown, view.error().ToString()};
+    oracle::StaleDataVerdict verdict = oracle::JudgeStaleData(*options.stale_data, *view);
+    return {verdict.outcome, std::move(verdict.evidence)};
+  }
+
   // What a thread has for itself.
   struct Tools {
     StateEngine engine;
@@ -171,6 +181,14 @@ struct Judge::Impl {
           options.deduplicate ? structures.Get(recovered.fingerprint, compute) : Keep(compute());
       verdict.structure = said.outcome;
       verdict.evidence = &said.evidence;
+    }
+    // In an image that is condemned, files may share blocks.
+    if (options.stale_data != nullptr && verdict.structure == Outcome::kHolds) {
+      const auto compute = [&] { return StaleData(tools.engine); };
+      const Said& said =
+          options.deduplicate ? stale_data.Get(recovered.fingerprint, compute) : Keep(compute());
+      verdict.stale_data = said.outcome;
+      verdict.stale_evidence = &said.evidence;
     }
     if (options.content && tools.tracker) {
       const auto& key = keys[spec.cut];
@@ -258,6 +276,7 @@ Judge::Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& jou
 Judge::~Judge() = default;
 
 uint64_t Judge::content_checks() const { return impl_->content_checks; }
+uint64_t Judge::stale_data_checks() const { return impl_->stale_data_checks; }
 const EngineCounts& Judge::counts() const { return impl_->counts; }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
@@ -268,6 +287,7 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     impl_->options.engine.in_process = false;
     impl_->structures.clear();
     impl_->contents.clear();
+    impl_->stale_data.clear();
     verdicts = impl_->JudgeAll(states);
   }
   if (impl_->failure) return *impl_->failure;
@@ -275,8 +295,8 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     if (!states[i].overlapping_older) continue;
     const auto& a = verdicts[i - 1];
     const auto& b = verdicts[i];
-    const bool differs =
-        a.recovery != b.recovery || a.structure != b.structure || a.content != b.content;
+    const bool differs = a.recovery != b.recovery || a.structure != b.structure ||
+                         a.content != b.content || a.stale_data != b.stale_data;
     verdicts[i - 1].order_decides = differs;
     verdicts[i].order_decides = differs;
   }

@@ -15,6 +15,7 @@
 #include "framework/image/fingerprint.h"
 #include "framework/oracle/content.h"
 #include "framework/oracle/fsck.h"
+#include "framework/oracle/stale_data.h"
 #include "framework/os/file.h"
 #include "framework/run/state_engine.h"
 #include "framework/workload/obligations.h"
@@ -24,6 +25,8 @@ namespace plugpull::run {
 struct JudgeOptions {
   bool fsck = true;
   bool content = true;
+  // What the workload wrote, for the stale data oracle; outlives the judge. Null: it is not asked.
+  const oracle::StaleDataIndex* stale_data = nullptr;
   unsigned jobs = 1;  // threads, at least 1
   EngineOptions engine;
   bool deduplicate = true;  // false: every state is judged, whatever others recovered to
@@ -37,9 +40,12 @@ struct StateVerdict {
   oracle::Outcome recovery = oracle::Outcome::kHolds;
   oracle::Outcome structure = oracle::Outcome::kHolds;
   oracle::Outcome content = oracle::Outcome::kHolds;
+  // Of images whose structure holds: in others, files may well share blocks.
+  oracle::Outcome stale_data = oracle::Outcome::kHolds;
   bool order_decides = false;  // the other order of overlapping writes has another verdict
   const std::string* evidence = nullptr;          // of recovery or structure
   const std::string* content_evidence = nullptr;  // of content
+  const std::string* stale_evidence = nullptr;    // of stale_data
 
   oracle::Outcome Worst() const;
 };
@@ -58,6 +64,7 @@ class Judge {
   Result<std::vector<StateVerdict>> Run(const std::vector<crashstate::StateSpec>& states);
 
   uint64_t content_checks() const;
+  uint64_t stale_data_checks() const;
   // Of all threads, after Run. When e2fsck does not confirm an image of the sample that was passed
   // in process, Run begins again and has e2fsck judge every image; both are counted.
   const EngineCounts& counts() const;

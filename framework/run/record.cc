@@ -12,6 +12,7 @@
 #include "framework/blocklog/log_reader.h"
 #include "framework/crashstate/crash_space.h"
 #include "framework/image/fingerprint.h"
+#include "framework/image/poison.h"
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
 #include "framework/run/guest_session.h"
@@ -50,8 +51,8 @@ std::optional<uint64_t> FirstDifference(std::span<const uint8_t> replayed,
   return std::nullopt;
 }
 
-// Replaying the whole log onto an empty disk must give what the disk holds: the recorder's own
-// proof that no write is missing. Returns what is wrong, or nothing.
+// Replaying the whole log onto what the disk was filled with must give what the disk holds: the
+// recorder's own proof that no write is missing. Returns what is wrong, or nothing.
 Result<std::string> ReplayProblem(const blocklog::BlockLog& log, int data_fd, Bytes size,
                                   RecordedDisk& recorded) {
   PP_ASSIGN_OR_RETURN(blocklog::History history, blocklog::MakeHistory(log, {size, kStripBytes}));
@@ -60,6 +61,9 @@ Result<std::string> ReplayProblem(const blocklog::BlockLog& log, int data_fd, By
   PP_ASSIGN_OR_RETURN(os::Mapping replayed,
                       os::Mapping::Map(fd.get(), size, os::Mapping::Mode::kReadWriteShared));
   history.base = history.events.size();
+  if (recorded.has_poison_seed()) {
+    image::FillPoison(recorded.poison_seed(), 0, replayed.mutable_bytes());
+  }
   crashstate::FoldBase(history, replayed.mutable_bytes(), false);
   PP_ASSIGN_OR_RETURN(const os::Mapping disk,
                       os::Mapping::Map(data_fd, size, os::Mapping::Mode::kReadOnly));
@@ -87,6 +91,7 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
     recorded.set_log_file(disk.name() + ".log.zst");
     recorded.set_log_bytes(read->log.end.value);
     recorded.set_sends_flushes(SendsFlushes(disk));
+    if (const auto seed = PoisonSeed(plan, disk)) recorded.set_poison_seed(*seed);
     for (const std::string& table : session.tables(disk.name())) recorded.add_table(table);
     PP_RETURN_IF_ERROR(writer.AddCompressed(recorded.log_file(),
                                             read->mapping.bytes().first(read->log.end.value)));

@@ -24,6 +24,9 @@ std::vector<StateFinding> FindingsOf(const StateVerdict& verdict) {
   if (verdict.content == Outcome::kViolated) {
     findings.push_back({DURABILITY_LOST, CONTENT, verdict.content_evidence});
   }
+  if (verdict.stale_data == Outcome::kViolated) {
+    findings.push_back({STALE_DATA_EXPOSED, STALE_DATA, verdict.stale_evidence});
+  }
   return findings;
 }
 
@@ -71,7 +74,10 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   self.fsck_.emplace(std::move(fsck));
   JudgeOptions options;
   options.fsck = Asks(self.check_, FSCK);
-  options.content = self.obligations_.has_value();
+  options.content = Asks(self.check_, CONTENT) && self.obligations_.has_value();
+  if (Asks(self.check_, STALE_DATA) && self.obligations_) {
+    options.stale_data = &self.stale_data_.emplace(*self.obligations_);
+  }
   options.jobs = request.jobs;
   self.judge_.emplace(space, self.source_->journal(), self.source_->base_extents(),
                       self.obligations_ ? &*self.obligations_ : nullptr, *self.fsck_, options);

@@ -51,7 +51,7 @@ class StateJudge {
   const Scenario* scenario() const { return reader_ ? &reader_->manifest().scenario() : nullptr; }
   // Null when no files workload ran on the disk.
   const WorkloadTrace* trace() const { return trace_ ? &*trace_ : nullptr; }
-  // What content is held against; null when it is not judged.
+  // What content is held against; null when neither it nor stale data is judged.
   const workload::ObligationIndex* obligations() const {
     return obligations_ ? &*obligations_ : nullptr;
   }
@@ -77,6 +77,7 @@ class StateJudge {
   std::unique_ptr<DiskSource> source_;
   std::optional<WorkloadTrace> trace_;
   std::optional<workload::ObligationIndex> obligations_;
+  std::optional<oracle::StaleDataIndex> stale_data_;
   std::optional<oracle::Fsck> fsck_;
   std::optional<Judge> judge_;
   diagnose::CutAndLost state_;

@@ -9,6 +9,7 @@
 
 #include "framework/base/prng.h"
 #include "framework/scenario/validate.h"
+#include "framework/scenario/words.h"
 
 namespace plugpull::scenario {
 
@@ -67,17 +68,6 @@ void FillDefaults(Message& message) {
         PP_CHECK(false);  // the language has no field of another type
     }
   }
-}
-
-std::vector<std::string> SplitWords(const std::string& text) {
-  constexpr const char* kSpace = " \t\n";
-  std::vector<std::string> words;
-  for (size_t begin = text.find_first_not_of(kSpace); begin != std::string::npos;) {
-    const size_t end = text.find_first_of(kSpace, begin);
-    words.push_back(text.substr(begin, end - begin));
-    begin = text.find_first_not_of(kSpace, end);
-  }
-  return words;
 }
 
 void AddDefaultEnumerators(Check& check) {

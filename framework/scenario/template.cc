@@ -35,7 +35,9 @@ step { workload { at: "/data" files { count: 300 sync: FSYNC_EACH } } }
 step { unmount { at: "/data" } }
 
 # What a power cut may leave behind, and who judges it. This is the default, written out, behind
-# journal_guided: it reads the journal of ext4, and loses what that relied on at each cut.
+# journal_guided: it reads the journal of ext4, and loses what that relied on at each cut. Another
+# judge, STALE_DATA, sees files that show what the disk held before; it needs
+# disk { fill: POISON }.
 check {
   disk: "vol"
   enumerate { journal_guided {} max_states: 500 }

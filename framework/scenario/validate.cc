@@ -163,7 +163,7 @@ void CheckChecks(const Validation& v) {
     for (int k = 0; k < check.oracle_size(); ++k) {
       const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, k);
       if (check.oracle(k) == ORACLE_UNSPECIFIED) {
-        v.reporter.Add(at, "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT");
+        v.reporter.Add(at, "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT, STALE_DATA");
       } else if (!oracles.insert(check.oracle(k)).second) {
         v.reporter.Add(at, fmt::format("oracle {} is listed twice", Oracle_Name(check.oracle(k))));
       }
@@ -180,6 +180,18 @@ std::set<int> OraclesInForce(const Validation& v) {
   }
   if (v.scenario.check().empty() && !v.log_disks.empty()) oracles = {FSCK, CONTENT};
   return oracles;
+}
+
+// Who finds a class.
+Oracle OracleOf(FindingClass found) {
+  switch (found) {
+    case DURABILITY_LOST:
+      return CONTENT;
+    case STALE_DATA_EXPOSED:
+      return STALE_DATA;
+    default:
+      return FSCK;
+  }
 }
 
 }  // namespace
@@ -244,7 +256,7 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
     if (found == FINDING_UNSPECIFIED) {
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
-                     "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE");
+                     "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED");
       continue;
     }
     if (!listed.insert(found).second) {
@@ -252,7 +264,7 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       continue;
     }
     if (!oracles_known) continue;
-    const Oracle needed = found == DURABILITY_LOST ? CONTENT : FSCK;
+    const Oracle needed = OracleOf(found);
     if (oracles.empty()) {
       v.reporter.Add(at, fmt::format("{} is expected, but nothing is checked: no disk has a "
                                      "log_writes layer",
@@ -298,6 +310,7 @@ void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& 
   CheckDisks(v);
   CheckSteps(v);
   CheckChecks(v);
+  CheckFills(v);
   if (scenario.has_expect()) {
     CheckExpect(v, scenario.expect(), Sub(source, Scenario::kExpectFieldNumber));
   }

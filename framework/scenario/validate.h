@@ -17,6 +17,10 @@ inline constexpr uint64_t kPlansMax = 4096;
 // a scenario starts with it.
 inline constexpr char kLogSerialPrefix[] = "log-";
 
+// A disk that is filled with poison is at most so large: none of its image is empty, so each that
+// is in memory costs as much as the disk holds.
+inline constexpr uint32_t kPoisonedMibMax = 256;
+
 // The mistakes of a scenario that was not read from text (an incident's, a recording's); places
 // are field paths, and `label` stands where the file's name would. Empty: it is valid.
 std::vector<Diagnostic> ValidateScenario(const Scenario& scenario, const std::string& label);

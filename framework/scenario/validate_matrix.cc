@@ -33,6 +33,7 @@ PlacedSettings CheckSettings(const Validation& v, const Settings& settings,
                                           Settings::kMountOptionFieldNumber, v.reporter)};
   CheckMountConflicts(placed.mount_options, placed.mount_options, v.reporter);
   CheckMkfsOptions(settings.mkfs_option(), source, Settings::kMkfsOptionFieldNumber, v.reporter);
+  CheckFillSettings(v, settings, source);
   if (steps_known && settings.mount_option_size() > 0 &&
       !AnyStep(v.scenario, [](const Step& step) { return step.has_mount(); })) {
     v.reporter.Add(source.Locate(Settings::kMountOptionFieldNumber),

@@ -66,6 +66,11 @@ class UniqueNames {
   std::map<std::string, SourceLocation> seen_;
 };
 
+// validate_fill.cc: poisoned disks, and the oracle that needs one.
+void CheckFills(const Validation& v);
+// What a variant or an axis value adds to the mkfs of poisoned disks.
+void CheckFillSettings(const Validation& v, const Settings& settings, const SourceNode& source);
+
 void CheckSteps(const Validation& v);   // validate_steps.cc
 void CheckMatrix(const Validation& v);  // validate_matrix.cc: variants, axes, cells
 

@@ -59,6 +59,17 @@ std::string ListNames(const std::vector<std::string>& names) {
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 
+std::vector<std::string> SplitWords(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\n";
+  std::vector<std::string> words;
+  for (size_t begin = text.find_first_not_of(kSpace); begin != std::string_view::npos;) {
+    const size_t end = text.find_first_of(kSpace, begin);
+    words.emplace_back(text.substr(begin, end - begin));
+    begin = text.find_first_not_of(kSpace, end);
+  }
+  return words;
+}
+
 bool IsUtf8(std::string_view text) {
   // Smallest code point of each length: a smaller one in as many bytes is an overlong form.
   constexpr std::array<uint32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};

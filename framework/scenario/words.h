@@ -22,6 +22,9 @@ std::string DidYouMean(std::string_view word, const std::vector<std::string>& ca
 // "a, b, c", or "none".
 std::string ListNames(const std::vector<std::string>& names);
 
+// The words of a text, which white space parts.
+std::vector<std::string> SplitWords(std::string_view text);
+
 // True when the text is UTF-8 (RFC 3629: no overlong forms, no surrogates).
 bool IsUtf8(std::string_view text);
 

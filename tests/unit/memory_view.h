@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file system in memory for tests of the content oracle: what a FileTree holds, and then
+// A file system in memory for tests of the oracles: what a FileTree holds, and then
 // whatever the test does to it.
 #pragma once
 
@@ -30,6 +30,18 @@ class MemoryView : public FileSystemView {
     if (found == names.end()) return std::optional<NodeInfo>();
     const Node& node = nodes.at(found->second);
     return std::optional<NodeInfo>({found->second, node.type, node.bytes.size()});
+  }
+
+  Result<std::vector<std::string>> List(const std::string& path) override {
+    if (unreadable_paths.contains(path)) return UserError("the folder's block is damaged");
+    const std::string prefix = path.empty() ? "" : path + "/";
+    std::vector<std::string> list;
+    for (const auto& [name, inode] : names) {
+      if (!name.starts_with(prefix)) continue;
+      const std::string rest = name.substr(prefix.size());
+      if (!rest.empty() && rest.find('/') == std::string::npos) list.push_back(rest);
+    }
+    return list;
   }
 
   Status Read(uint64_t inode, uint64_t offset, std::span<uint8_t> out) override {

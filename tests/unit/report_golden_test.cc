@@ -42,7 +42,7 @@ TEST_P(ReportGoldenTest, IsAsKept) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Reports, ReportGoldenTest,
-                         testing::Values("nothing", "matrix", "errors", "evil"),
+                         testing::Values("nothing", "matrix", "errors", "evil", "stale_data"),
                          [](const auto& name) { return name.param; });
 
 }  // namespace

@@ -5,9 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 
 #include "framework/blocklog/log_reader.h"
+#include "framework/image/poison.h"
 #include "framework/recording/recording.h"
 #include "framework/report/summary.h"
 #include "framework/run/campaign.h"
@@ -160,6 +163,37 @@ TEST_F(RunCampaignTest, AGuestThatDoesEverythingRightGivesAVerdict) {
   EXPECT_GT(report.disk(0).states().distinct(), 50u);
   EXPECT_TRUE(fs::exists(workdir_->RecordingFolder("small/ordered") + "/recording.textproto"));
   EXPECT_FALSE(fs::exists(workdir_->FailedFolder("small/ordered")));
+}
+
+TEST_F(RunCampaignTest, APoisonedDiskIsFilledBeforeTheGuestStarts) {
+  Scenario poisoned = plans_[0].scenario();
+  poisoned.mutable_disk(0)->set_fill(Disk::POISON);
+  plans_ = *scenario::ExpandPlans(poisoned);
+  uint64_t seed = 0;
+  CampaignOptions options = Options(Script({}));
+  options.start_machine = [&, good = Machines(Script({}))](const vm::MachineOptions& machine) {
+    const uint64_t size = 16 << 20;
+    std::vector<uint8_t> cells(3 * image::kPoisonCellBytes);
+    for (const uint64_t at : {uint64_t{0}, size / 2, size - 2 * image::kPoisonCellBytes}) {
+      EXPECT_TRUE(os::PreadAll(machine.disks[0].fd, cells, Bytes(at)).ok());
+      const auto first = std::span(cells).first(image::kPoisonCellBytes);
+      const auto poison = image::RecognisePoison(first);
+      EXPECT_TRUE(poison.has_value());
+      EXPECT_EQ(poison->disk_offset, at);
+      std::memcpy(&seed, cells.data() + 16, sizeof seed);
+    }
+    EXPECT_EQ(std::count(cells.end() - image::kPoisonCellBytes, cells.end(), 0),
+              image::kPoisonCellBytes)
+        << "behind the file system there is room for marks";
+    return good(machine);
+  };
+  const ReportList reports =
+      RunCampaign({{plans_[0], "small.textproto", "small/ordered"}}, *workdir_, options);
+  // What the log does not write is poison on the disk and in the replay: the proof still holds.
+  EXPECT_FALSE(reports.run(0).has_incomplete_reason()) << reports.run(0).incomplete_reason();
+  const auto reader = recording::Reader::Open(workdir_->RecordingFolder("small/ordered"));
+  ASSERT_TRUE(reader.ok()) << reader.error().ToString();
+  EXPECT_EQ(reader->FindDisk("vol")->poison_seed(), seed);
 }
 
 TEST_F(RunCampaignTest, GuestsThatDoNotComeUp) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "framework/image/poison.h"
+
 namespace plugpull::oracle {
 
 using workload::Binding;
@@ -30,7 +32,8 @@ size_t SimulatedExt4::Allocate() {
     free_blocks_.erase(free_blocks_.begin() + static_cast<std::ptrdiff_t>(position));
     return block;
   }
-  disk_.emplace_back(options_.block_bytes, 0xdb);
+  disk_.emplace_back(options_.block_bytes);
+  image::FillPoison(1, (disk_.size() - 1) * options_.block_bytes, disk_.back());
   return disk_.size() - 1;
 }
 

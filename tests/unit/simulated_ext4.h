@@ -13,7 +13,8 @@
 //             (or its data) has changed in it, as i_sync_tid and i_datasync_tid say.
 //   ordered   a block is written before the commit that shows it; with data=writeback it may be
 //             written after that.
-//   disk      a commit flushes. Of the writes since the last flush any subset reaches the medium.
+//   disk      filled with poison; a commit flushes. Of the writes since the last flush any subset
+//   reaches the medium.
 #pragma once
 
 #include <cstdint>

@@ -8,4 +8,4 @@ plugpull_test(content_oracle_test
   DEPS framework_oracle framework_workload)
 plugpull_test(content_oracle_property_test
   SOURCES unit/content_oracle_property_test.cc unit/simulated_ext4.cc
-  DEPS framework_oracle framework_workload LABELS unit meta)
+  DEPS framework_oracle framework_workload framework_image LABELS unit meta)
