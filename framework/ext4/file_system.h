@@ -22,6 +22,11 @@ struct Node {
   bool folder = false;
   bool regular = false;
   uint64_t size_bytes = 0;
+  bool symlink = false;
+  uint32_t mode = 0;  // permissions, set-id and sticky bits
+  uint32_t owner = 0;
+  uint32_t group = 0;
+  uint32_t links = 0;
 };
 
 class FileSystem {
@@ -38,6 +43,11 @@ class FileSystem {
   Result<std::optional<Node>> Lookup(std::string_view path);
   // Fills `out` from a regular file; what is behind its end, and holes, are zeroes.
   Result<void> Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out);
+
+  // Names in a folder without . and .., sorted.
+  Result<std::vector<std::string>> List(uint32_t folder);
+  // What a symbolic link points to.
+  Result<std::string> Target(uint32_t inode);
 
   // Where the metadata of the block groups lies, in blocks, ascending.
   struct MetadataRange {
