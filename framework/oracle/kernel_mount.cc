@@ -133,7 +133,12 @@ std::string KernelLines(const StateReport& report, size_t lines_max) {
 
 std::optional<std::string> GuestTrouble(const StateReport& report) {
   if (report.mount_error() == ENOMEM) return "the guest has too little memory to mount it";
-  // block/blk-core.c, fs/buffer.c, drivers/md/dm-snap.c.
+  // block/blk-core.c. An image that points behind its own end has the kernel read there.
+  const KernelLine* beyond = FindLine(report, [](const std::string& text) {
+    return text.find("access beyond end of device") != std::string::npos;
+  });
+  if (beyond != nullptr) return std::nullopt;
+  // block/blk-mq.c, fs/buffer.c, drivers/md/dm-snap.c, mm/oom_kill.c, mm/page_alloc.c.
   const KernelLine* line = FindLine(report, [](const std::string& text) {
     return HasAny(text, {"I/O error, dev", "Buffer I/O error", "device-mapper: snapshots: ",
                          "Out of memory", "page allocation failure"});

@@ -36,6 +36,11 @@ class Stopwatch {
 DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const std::string& what,
                              const std::string& materialize_prefix) {
   DiskCheckOptions disk;
+  const auto no_guest = []() -> Result<GuestImage> {
+    return UserError("a log without its recording does not say what to boot");
+  };
+  disk.guest.kernel_image = no_guest;
+  disk.guest.command_image = no_guest;
   disk.seed = seed;
   disk.jobs = options.jobs;
   if (options.progress) {
@@ -48,6 +53,34 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
                        ShellWord(id));
   };
   return disk;
+}
+
+// The guest that the recording was made in. The kernel alone is asked without what the scenario
+// brings along, which may be gone.
+GuestOracleOptions GuestOf(const Recording& manifest, const CheckOptions& options,
+                           const std::string& what) {
+  GuestOracleOptions guest;
+  const auto image = [&manifest, &options](bool with_programs) {
+    return [&manifest, &options, with_programs]() -> Result<GuestImage> {
+      if (options.image) return *options.image;
+      Guest wanted = manifest.scenario().guest();
+      if (!with_programs) {
+        wanted.clear_program();
+        wanted.clear_file();
+      }
+      return PrepareGuestImage(wanted, options.accelerator, manifest.scenario_path());
+    };
+  };
+  guest.kernel_image = image(false);
+  guest.command_image = image(true);
+  guest.start_machine = options.start_machine;
+  guest.memory_mib = manifest.scenario().guest().memory_mib();
+  if (options.progress) {
+    guest.progress = [progress = options.progress, what](uint64_t done, uint64_t total) {
+      progress(what + ", in a guest", done, total);
+    };
+  }
+  return guest;
 }
 
 // Whether a files workload ran on a disk, by the steps.
@@ -90,10 +123,12 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
           check.disk()));
     }
     NoteDropped(*source, report);
+    DiskCheckOptions disk_options =
+        DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
+    disk_options.guest = GuestOf(reader.manifest(), options, what);
     PP_ASSIGN_OR_RETURN(
         *report.add_disk(),
-        CheckDisk(*source, check, traces.empty() ? nullptr : &traces[0], fsck,
-                  DiskOptions(options, report.seed(), what, ShellWord(reader.folder()))));
+        CheckDisk(*source, check, traces.empty() ? nullptr : &traces[0], fsck, disk_options));
   }
   return OkStatus();
 }

@@ -46,6 +46,8 @@ class Tally {
     Add(index, lost, verdict.recovery, JOURNAL_REFUSED, FSCK, verdict.evidence);
     Add(index, lost, verdict.structure, METADATA_INCONSISTENT, FSCK, verdict.evidence);
     Add(index, lost, verdict.content, DURABILITY_LOST, CONTENT, verdict.content_evidence);
+    Add(index, lost, verdict.kernel, KERNEL_DISAGREES, KERNEL_MOUNT, verdict.kernel_evidence);
+    Add(index, lost, verdict.command, COMMAND_FAILED, COMMAND, verdict.command_evidence);
   }
 
   const std::map<FindingKey, Found>& found() const { return found_; }
@@ -222,7 +224,11 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   const uint64_t checks_before = fsck.checks();
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
-  PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(enumeration.states));
+  PP_ASSIGN_OR_RETURN(auto verdicts, judge.Run(enumeration.states));
+  GuestOracleOptions guest = options.guest;
+  guest.seed = options.seed;
+  GuestOracles guest_oracles(source, check, fsck, std::move(guest));
+  guest_oracles.Ask(enumeration.states, verdicts);
 
   CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());
   AddEnumerators(enumeration, verdicts, report);
@@ -232,6 +238,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   AddJudge(report, "recovery (e2fsck journal_only)", fsck.recoveries() - recoveries_before);
   AddJudge(report, "structure (e2fsck -fn)", fsck.checks() - checks_before);
   AddJudge(report, "content", judge.content_checks());
+  guest_oracles.AddTo(report);
   if (source.journal().blocks.empty()) {
     report.add_note("the file system has no journal: nothing is replayed after a cut");
   }

@@ -10,6 +10,7 @@
 #include "framework/proto/verdict.pb.h"
 #include "framework/proto/workload.pb.h"
 #include "framework/run/disk_source.h"
+#include "framework/run/guest_oracles.h"
 #include "framework/run/judge.h"
 
 namespace plugpull::run {
@@ -18,6 +19,7 @@ struct DiskCheckOptions {
   uint64_t seed = 1;
   unsigned jobs = 1;
   std::function<void(uint64_t done, uint64_t total)> progress;
+  GuestOracleOptions guest;  // of the oracles that need one; its seed is not looked at
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
 };

@@ -83,7 +83,7 @@ struct Group {
 }  // namespace
 
 Outcome StateVerdict::Worst() const {
-  const Outcome worst = Worse(recovery, Worse(structure, content));
+  const Outcome worst = Worse(Worse(recovery, Worse(structure, content)), Worse(kernel, command));
   return order_decides ? Outcome::kUnknown : worst;
 }
 

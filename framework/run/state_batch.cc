@@ -184,8 +184,8 @@ struct StateBatch::Impl {
   // One mount, in the guest that runs or in a new one.
   MountSeen MountOne(MountState request, size_t index, const std::string& label) {
     if (lost_guests >= options.limits.lost_guests_max) {
-      return Lost(fmt::format("{} guests have died or hung before; the rest was given up",
-                              lost_guests));
+      return Lost(
+          fmt::format("{} guests have died or hung before; the rest was given up", lost_guests));
     }
     if (const Status booted = Boot(); !booted.ok()) {
       ++lost_guests;
@@ -219,12 +219,14 @@ struct StateBatch::Impl {
 
   Status MakeFiles(size_t count) {
     const uint64_t device = source.history().device_size.value;
+    if (options.scratch_folder.empty()) {
+      PP_ASSIGN_OR_RETURN(options.scratch_folder, os::CacheFolder());
+    }
     PP_ASSIGN_OR_RETURN(states_file,
                         os::MakeScratchFile(options.scratch_folder, Bytes(count * stride)));
-    PP_ASSIGN_OR_RETURN(
-        scratch_file,
-        os::MakeScratchFile(options.scratch_folder,
-                            Bytes(RoundUp(device, kAlignBytes) + kScratchExtraBytes)));
+    PP_ASSIGN_OR_RETURN(scratch_file, os::MakeScratchFile(options.scratch_folder,
+                                                          Bytes(RoundUp(device, kAlignBytes) +
+                                                                kScratchExtraBytes)));
     return OkStatus();
   }
 };

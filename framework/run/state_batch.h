@@ -31,7 +31,7 @@ struct StateBatchOptions {
   std::function<Result<GuestImage>()> image;
   vm::MachineFactory start_machine;  // empty: QEMU
   uint32_t memory_mib = 320;
-  std::string scratch_folder;  // for files without names
+  std::string scratch_folder;  // for files without names; empty: the cache folder
   BatchLimits limits;
   // States done and states in all.
   std::function<void(uint64_t done, uint64_t total)> progress;
