@@ -36,8 +36,8 @@ bool SaysCorrupt(const std::string& text) {
 
 // ext4_load_journal in fs/ext4/super.c, do_one_pass in fs/jbd2/recovery.c.
 bool SaysJournalRefused(const std::string& text) {
-  return HasAny(text, {"JBD2: recovery failed", "JBD2: Invalid checksum", "JBD2: journal transaction",
-                       "journal checksum error"});
+  return HasAny(text, {"JBD2: recovery failed", "JBD2: Invalid checksum",
+                       "JBD2: journal transaction", "journal checksum error"});
 }
 
 template <typename Test>
@@ -140,8 +140,8 @@ std::optional<std::string> GuestTrouble(const StateReport& report) {
   if (beyond != nullptr) return std::nullopt;
   // block/blk-mq.c, fs/buffer.c, drivers/md/dm-snap.c, mm/oom_kill.c, mm/page_alloc.c.
   const KernelLine* line = FindLine(report, [](const std::string& text) {
-    return HasAny(text, {"I/O error, dev", "Buffer I/O error", "device-mapper: snapshots: ",
-                         "Out of memory", "page allocation failure"});
+    return HasAny(text, {"I/O error, dev", "Buffer I/O error",
+                         "device-mapper: snapshots: ", "Out of memory", "page allocation failure"});
   });
   if (line == nullptr) return std::nullopt;
   return "the guest itself is in trouble: " + line->text();
@@ -172,8 +172,8 @@ KernelVerdict CompareKernel(const HostView& host, const MountSeen& read_only,
     for (const Look& look : looks) {
       const StateReport& report = look.seen->report;
       if (host.replays && FindLine(report, SaysJournalRefused) != nullptr) {
-        return Disagrees(WithLines("the host replays the journal to its end, the kernel refuses it",
-                                   report));
+        return Disagrees(
+            WithLines("the host replays the journal to its end, the kernel refuses it", report));
       }
       silent &= report.mount_error() == 0 && FindLine(report, SaysCorrupt) == nullptr;
     }

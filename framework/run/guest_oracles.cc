@@ -218,9 +218,11 @@ void GuestOracles::AskKernel(const std::vector<StateSpec>& states,
     verdicts[sample[i]].kernel_evidence = &evidence_.emplace_back(std::move(verdict.evidence));
   }
   std::string note = fmt::format(
-      "kernel mount: {} states ({}), {} agree, {} disagree, {} unknown; trees of {} names compared",
-      sample.size(), KindCounts(candidates, sample), counts.Of(Outcome::kHolds),
-      counts.Of(Outcome::kViolated), counts.Of(Outcome::kUnknown), names);
+      "kernel mount ({}): {} states ({}), {} agree, {} disagree, {} unknown; trees of {} names "
+      "compared",
+      batch.kernel_release(), sample.size(), KindCounts(candidates, sample),
+      counts.Of(Outcome::kHolds), counts.Of(Outcome::kViolated), counts.Of(Outcome::kUnknown),
+      names);
   if (mounts_condemned > 0) {
     note += fmt::format(
         "; {} that e2fsck condemns are mounted without a complaint, which is no disagreement: a "
@@ -282,9 +284,10 @@ void GuestOracles::AskCommand(const std::vector<StateSpec>& states,
     verdicts[sample[i]].command_evidence = &evidence_.emplace_back(std::move(verdict.evidence));
   }
   Conclude("command", sample.size(),
-           fmt::format("command: {} states ({}), {} hold, {} fail, {} unknown", sample.size(),
-                       KindCounts(candidates, sample), counts.Of(Outcome::kHolds),
-                       counts.Of(Outcome::kViolated), counts.Of(Outcome::kUnknown)));
+           fmt::format("command ({}): {} states ({}), {} hold, {} fail, {} unknown",
+                       batch.kernel_release(), sample.size(), KindCounts(candidates, sample),
+                       counts.Of(Outcome::kHolds), counts.Of(Outcome::kViolated),
+                       counts.Of(Outcome::kUnknown)));
 }
 
 }  // namespace plugpull::run

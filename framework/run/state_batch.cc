@@ -93,6 +93,7 @@ struct StateBatch::Impl {
   std::vector<os::Extent> base_data;
   uint64_t stride = 0;  // bytes from one state to the next
   uint64_t guests = 0;
+  std::string kernel_release = "no kernel";
   size_t lost_guests = 0;
 
   // Of the group that is being worked on.
@@ -121,7 +122,10 @@ struct StateBatch::Impl {
     PP_ASSIGN_OR_RETURN(machine, start(machine_options));
     ++guests;
     const auto hello = machine->WaitForHello(os::Deadline::After(options.limits.boot_max));
-    if (hello.ok()) return OkStatus();
+    if (hello.ok()) {
+      kernel_release = hello->kernel_release();
+      return OkStatus();
+    }
     machine.reset();
     return hello.error();
   }
@@ -250,6 +254,8 @@ StateBatch::StateBatch(const DiskSource& source, StateBatchOptions options)
 StateBatch::~StateBatch() = default;
 
 uint64_t StateBatch::guests() const { return impl_->guests; }
+
+const std::string& StateBatch::kernel_release() const { return impl_->kernel_release; }
 
 std::vector<std::vector<MountSeen>> StateBatch::Mount(const std::vector<StateToMount>& states) {
   crashstate::StateCursor cursor(impl_->source.space());

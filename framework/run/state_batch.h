@@ -51,6 +51,8 @@ class StateBatch : public oracle::StateMounter {
       const std::vector<oracle::StateToMount>& states) override;
 
   uint64_t guests() const;  // that were booted
+  // Of the last guest; "no kernel" before there was one.
+  const std::string& kernel_release() const;
 
  private:
   struct Impl;

@@ -10,9 +10,10 @@
 #include <algorithm>
 #include <iostream>
 
+#include "../meta/recorded.h"
+#include "framework/ext4/file_system.h"
 #include "framework/oracle/state_command.h"
 #include "framework/run/state_batch.h"
-#include "tests/meta/recorded.h"
 #include "tests/support/program.h"
 #include "vm/qemu/qemu_machine.h"
 

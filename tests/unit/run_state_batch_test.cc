@@ -4,10 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "../meta/recorded.h"
 #include "framework/crashstate/state_cursor.h"
 #include "framework/run/guest_oracles.h"
 #include "framework/run/state_batch.h"
-#include "tests/meta/recorded.h"
 #include "tests/support/program.h"
 #include "vm/fake/fake_machine.h"
 
@@ -228,9 +228,10 @@ TEST_F(GuestOraclesTest, AKernelThatMountsEverythingDisagreesAboutRefusedJournal
   EXPECT_EQ(asked, 12u);
   EXPECT_GE(disagrees, 3u);
   ASSERT_EQ(report.note_size(), 1);
-  EXPECT_THAT(report.note(0), AllOf(HasSubstr("kernel mount: 12 states ("), HasSubstr("held"),
-                                    HasSubstr("condemned"), HasSubstr("journal refused"),
-                                    HasSubstr(std::to_string(disagrees) + " disagree")));
+  EXPECT_THAT(report.note(0),
+              AllOf(HasSubstr("kernel mount (6.1.0-fake): 12 states ("), HasSubstr("held"),
+                    HasSubstr("condemned"), HasSubstr("journal refused"),
+                    HasSubstr(std::to_string(disagrees) + " disagree")));
   ASSERT_EQ(report.judge_size(), 1);
   EXPECT_EQ(report.judge(0).runs(), 24u);
 }

@@ -12,10 +12,10 @@
 #include <filesystem>
 #include <map>
 
+#include "ext4_tools.h"
 #include "framework/ext4/file_system.h"
 #include "framework/oracle/recovered_tree.h"
 #include "tests/support/program.h"
-#include "tests/unit/ext4_tools.h"
 #include "vm/guest/mounted_tree.h"
 
 namespace plugpull::tree {
