@@ -81,8 +81,9 @@ std::string DifferenceFromSample(MemoryTree other) {
 
 TEST(TreeTest, ListsFoldersBeforeWhatIsInThemAndNamesInOrder) {
   MemoryTree sample = Sample();
+  const FileTree tree = ReadTree(sample);
   std::string paths;
-  for (const TreeEntry& entry : ReadTree(sample).entry()) paths += entry.path() + ",";
+  for (const TreeEntry& entry : tree.entry()) paths += entry.path() + ",";
   EXPECT_EQ(paths, ",a,a/f,a.b,l,z,");
   EXPECT_EQ(DifferenceFromSample(Sample()), "");
 }
