@@ -30,7 +30,7 @@ class MemoryTree : public Reader {
   std::map<std::string, TreeEntry> entries;
   std::map<std::string, std::vector<std::string>> folders;
   std::map<std::string, std::string> contents;  // of files and links
-  std::string broken;                           // a path that cannot be read
+  std::string broken = "/";                     // a path that cannot be read; this one is none
 
   MemoryTree() { Folder("", {}); }
   void Folder(const std::string& path, const std::vector<std::string>& names) {
