@@ -129,8 +129,9 @@ Result<Snapshot> Snapshot::Parse(std::string_view line) {
   PP_ASSIGN_OR_RETURN(const DeviceNumber origin, DeviceNumber::Parse(split.parameters[0]));
   PP_ASSIGN_OR_RETURN(const DeviceNumber scratch, DeviceNumber::Parse(split.parameters[1]));
   if (split.parameters[2] != "N") {
-    return UserError(fmt::format("\"{}\" is a snapshot of kind {}; only N, a transient one, is known",
-                                 line, split.parameters[2]));
+    return UserError(
+        fmt::format("\"{}\" is a snapshot of kind {}; only N, a transient one, is known", line,
+                    split.parameters[2]));
   }
   PP_ASSIGN_OR_RETURN(const uint64_t chunk,
                       ParseNumber(split.parameters[3], kSectorsMax, "chunk size in sectors"));
@@ -171,8 +172,8 @@ Result<Target> ParseLine(std::string_view line) {
     PP_ASSIGN_OR_RETURN(const Snapshot target, Snapshot::Parse(line));
     return Target(target);
   }
-  return UserError(fmt::format("\"{}\" has the unknown target type {}: {}, {} and {} are known", line,
-                               split.type, Linear::kType, LogWrites::kType, Snapshot::kType));
+  return UserError(fmt::format("\"{}\" has the unknown target type {}: {}, {} and {} are known",
+                               line, split.type, Linear::kType, LogWrites::kType, Snapshot::kType));
 }
 
 Status Validate(const Table& table) {

@@ -70,8 +70,9 @@ struct LogWrites {
   static Result<LogWrites> Parse(std::string_view line);
 };
 
-// Shows `origin`, which is never written to; what is written goes to `scratch` and is forgotten with
-// the device (source: Documentation/admin-guide/device-mapper/snapshot.rst, a transient snapshot).
+// Shows `origin`, which is never written to; what is written goes to `scratch` and is forgotten
+// with the device (source: Documentation/admin-guide/device-mapper/snapshot.rst, a transient
+// snapshot).
 struct Snapshot {
   static constexpr std::string_view kType = "snapshot";
 

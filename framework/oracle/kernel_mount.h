@@ -12,8 +12,8 @@
 //   - the kernel refuses to mount what e2fsck condemns
 //   - lines about errors that were recorded before the cut, and about a journal that is emptied
 //     unread because the file system does not ask for recovery
-// What says nothing is unknown: a guest that hung or ended without a panic (a slow machine looks the
-// same), a kernel without memory, an I/O error of the disks below.
+// What says nothing is unknown: a guest that hung or ended without a panic (a slow machine looks
+// the same), a kernel without memory, an I/O error of the disks below.
 #pragma once
 
 #include <optional>
@@ -26,9 +26,9 @@ namespace plugpull::oracle {
 
 // What the host made of a state.
 struct HostView {
-  Outcome recovery = Outcome::kUnknown;  // kViolated: the journal is refused
-  bool replays = false;                  // the journal holds transactions, up to a normal end
-  bool orphans = false;                  // recovery cleared some
+  Outcome recovery = Outcome::kUnknown;   // kViolated: the journal is refused
+  bool replays = false;                   // the journal holds transactions, up to a normal end
+  bool orphans = false;                   // recovery cleared some
   Outcome structure = Outcome::kUnknown;  // of the recovered image; when recovery holds
   std::string evidence;                   // of what is not kHolds
   std::optional<FileTree> tree;           // of a recovered image that is clean

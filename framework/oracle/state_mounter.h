@@ -22,7 +22,7 @@ struct MountSeen {
   enum class End : uint8_t {
     kReported,  // `report` is what the guest said
     kPanicked,  // the kernel panicked meanwhile
-    kLost,      // nothing is known: the guest hung or ended, could not do its part, or there is none
+    kLost,  // nothing is known: the guest hung or ended, could not do its part, or there is none
   };
   End end = End::kLost;
   StateReport report;

@@ -10,8 +10,8 @@ namespace plugpull::oracle {
 
 struct SampleCandidate {
   size_t state = 0;
-  int kind = 0;      // kinds get equal shares of the sample, as far as they go
-  std::string key;   // of states that the oracle cannot tell apart; one of them is taken
+  int kind = 0;     // kinds get equal shares of the sample, as far as they go
+  std::string key;  // of states that the oracle cannot tell apart; one of them is taken
 };
 
 // At most `states_max` states, ascending, no two of one kind and key: drawn with the seed, one of

@@ -51,8 +51,8 @@ class Walk {
           entry.set_unreadable(target.error().message);
           return true;
         }
-        SetContent(entry, image::FingerprintOf({reinterpret_cast<const uint8_t*>(target->data()),
-                                                target->size()}));
+        SetContent(entry, image::FingerprintOf(
+                              {reinterpret_cast<const uint8_t*>(target->data()), target->size()}));
         return true;
       }
       case TreeEntry::FOLDER:
@@ -195,9 +195,8 @@ std::optional<std::string> FirstDifference(const FileTree& a, std::string_view a
   }
   if (a.entry_size() == b.entry_size()) return std::nullopt;
   const bool only_a = a.entry_size() > b.entry_size();
-  return fmt::format("{}: {} has it, {} does not",
-                     Shown((only_a ? a : b).entry(common).path()), only_a ? a_name : b_name,
-                     only_a ? b_name : a_name);
+  return fmt::format("{}: {} has it, {} does not", Shown((only_a ? a : b).entry(common).path()),
+                     only_a ? a_name : b_name, only_a ? b_name : a_name);
 }
 
 std::optional<std::string> FirstUnreadable(const FileTree& tree) {

@@ -21,7 +21,7 @@ namespace plugpull::tree {
 struct Limits {
   uint64_t entries = 50'000;
   uint64_t depth = 200;
-  uint64_t path_bytes = 3000;            // a longer path cannot be handed to a system call
+  uint64_t path_bytes = 3000;             // a longer path cannot be handed to a system call
   uint64_t content_bytes = 512ULL << 20;  // read in all; files behind that have no fingerprint
 };
 

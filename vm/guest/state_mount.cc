@@ -35,10 +35,9 @@ Result<Disks> FindDisks(const MountState& request) {
   const uint64_t size = disks.data.size.value;
   if (request.length_sectors() == 0 || request.first_sector() > size ||
       request.length_sectors() > size - request.first_sector()) {
-    return UserError(fmt::format("sectors {} to {} are asked for, {} has {}",
-                                 request.first_sector(),
-                                 request.first_sector() + request.length_sectors(),
-                                 disks.data.path(), size));
+    return UserError(
+        fmt::format("sectors {} to {} are asked for, {} has {}", request.first_sector(),
+                    request.first_sector() + request.length_sectors(), disks.data.path(), size));
   }
   if (disks.scratch.size.value < request.length_sectors()) {
     return UserError(fmt::format("{} has {} sectors; a snapshot of {} may need as many",
@@ -75,9 +74,9 @@ Status RunCommand(const MountState& request, StateReport& report) {
 
 Status MountAndLook(const MountState& request, const std::string& device, StateReport& report) {
   // An image may ask for a panic at the first error.
-  PP_ASSIGN_OR_RETURN(const KernelReply mounted,
-                      Mount(device, kMountPoint, "ext4",
-                            {request.read_only() ? "ro" : "rw", "errors=continue"}));
+  PP_ASSIGN_OR_RETURN(
+      const KernelReply mounted,
+      Mount(device, kMountPoint, "ext4", {request.read_only() ? "ro" : "rw", "errors=continue"}));
   report.set_mount_error(mounted.error_number);
   if (mounted.error_number != 0) return OkStatus();
   if (request.read_tree()) {
@@ -97,14 +96,14 @@ Result<StateReport> MountAndReport(const MountState& request) {
   }
   PP_ASSIGN_OR_RETURN(const Disks disks, FindDisks(request));
   const Sectors length(request.length_sectors());
-  PP_ASSIGN_OR_RETURN(dm::Device part,
-                      dm::Device::Create("pp-state", {dm::Linear{Sectors(0), length,
-                                                                 disks.data.number,
-                                                                 Sectors(request.first_sector())}}));
-  PP_ASSIGN_OR_RETURN(dm::Device view,
-                      dm::Device::Create("pp-state-view",
-                                         {dm::Snapshot{Sectors(0), length, part.number(),
-                                                       disks.scratch.number, kChunk}}));
+  PP_ASSIGN_OR_RETURN(
+      dm::Device part,
+      dm::Device::Create("pp-state", {dm::Linear{Sectors(0), length, disks.data.number,
+                                                 Sectors(request.first_sector())}}));
+  PP_ASSIGN_OR_RETURN(
+      dm::Device view,
+      dm::Device::Create("pp-state-view", {dm::Snapshot{Sectors(0), length, part.number(),
+                                                        disks.scratch.number, kChunk}}));
   PP_ASSIGN_OR_RETURN(KernelLog log, KernelLog::Open());
   const std::string name =
       fmt::format("plugpull: {}, {}", request.label(), request.read_only() ? "ro" : "rw");
