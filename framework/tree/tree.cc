@@ -199,13 +199,4 @@ std::optional<std::string> FirstDifference(const FileTree& a, std::string_view a
                      only_a ? a_name : b_name, only_a ? b_name : a_name);
 }
 
-std::optional<std::string> FirstUnreadable(const FileTree& tree) {
-  for (const TreeEntry& entry : tree.entry()) {
-    if (!entry.unreadable().empty()) {
-      return fmt::format("{}: {}", Shown(entry.path()), entry.unreadable());
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace plugpull::tree

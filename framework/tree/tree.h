@@ -46,7 +46,4 @@ FileTree ReadTree(Reader& reader, const Limits& limits = {});
 std::optional<std::string> FirstDifference(const FileTree& a, std::string_view a_name,
                                            const FileTree& b, std::string_view b_name);
 
-// The first entry that could not be read, in words; nothing when all could.
-std::optional<std::string> FirstUnreadable(const FileTree& tree);
-
 }  // namespace plugpull::tree
