@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,8 @@ class Machine {
   virtual Result<GuestMessage> Receive(const os::Deadline& deadline) = 0;
   // Waits for the guest to switch itself off; a guest error when it does not.
   virtual Status WaitForEnd(const os::Deadline& deadline) = 0;
+  // The kernel's line about its panic; nothing when there was none.
+  virtual std::optional<std::string> Panic() { return std::nullopt; }
 };
 
 // Starts a machine. An environment error when it cannot be started.

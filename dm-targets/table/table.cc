@@ -118,6 +118,26 @@ Result<LogWrites> LogWrites::Parse(std::string_view line) {
   return LogWrites{split.start, split.length, device, log_device};
 }
 
+std::string Snapshot::Parameters() const {
+  return fmt::format("{} {} N {}", origin.ToString(), scratch.ToString(), chunk.value);
+}
+
+std::string Snapshot::Line() const { return LineOfTarget(*this); }
+
+Result<Snapshot> Snapshot::Parse(std::string_view line) {
+  PP_ASSIGN_OR_RETURN(const Split split, SplitLineOf(line, kType, 4));
+  PP_ASSIGN_OR_RETURN(const DeviceNumber origin, DeviceNumber::Parse(split.parameters[0]));
+  PP_ASSIGN_OR_RETURN(const DeviceNumber scratch, DeviceNumber::Parse(split.parameters[1]));
+  if (split.parameters[2] != "N") {
+    return UserError(
+        fmt::format("\"{}\" is a snapshot of kind {}; only N, a transient one, is known", line,
+                    split.parameters[2]));
+  }
+  PP_ASSIGN_OR_RETURN(const uint64_t chunk,
+                      ParseNumber(split.parameters[3], kSectorsMax, "chunk size in sectors"));
+  return Snapshot{split.start, split.length, origin, scratch, Sectors(chunk)};
+}
+
 std::string_view TypeOf(const Target& target) {
   return std::visit([](const auto& t) { return std::string_view(t.kType); }, target);
 }
@@ -148,8 +168,12 @@ Result<Target> ParseLine(std::string_view line) {
     PP_ASSIGN_OR_RETURN(const LogWrites target, LogWrites::Parse(line));
     return Target(target);
   }
-  return UserError(fmt::format("\"{}\" has the unknown target type {}: {} and {} are known", line,
-                               split.type, Linear::kType, LogWrites::kType));
+  if (split.type == Snapshot::kType) {
+    PP_ASSIGN_OR_RETURN(const Snapshot target, Snapshot::Parse(line));
+    return Target(target);
+  }
+  return UserError(fmt::format("\"{}\" has the unknown target type {}: {}, {} and {} are known",
+                               line, split.type, Linear::kType, LogWrites::kType, Snapshot::kType));
 }
 
 Status Validate(const Table& table) {

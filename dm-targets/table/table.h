@@ -70,7 +70,25 @@ struct LogWrites {
   static Result<LogWrites> Parse(std::string_view line);
 };
 
-using Target = std::variant<Linear, LogWrites>;
+// Shows `origin`, which is never written to; what is written goes to `scratch` and is forgotten
+// with the device (source: Documentation/admin-guide/device-mapper/snapshot.rst, a transient
+// snapshot).
+struct Snapshot {
+  static constexpr std::string_view kType = "snapshot";
+
+  Sectors start;  // in the mapped device
+  Sectors length;
+  DeviceNumber origin;
+  DeviceNumber scratch;
+  Sectors chunk;  // copied at a time, a power of two
+
+  bool operator==(const Snapshot&) const = default;
+  std::string Parameters() const;  // "254:1 254:16 N 16"
+  std::string Line() const;        // "0 8192 snapshot 254:1 254:16 N 16"
+  static Result<Snapshot> Parse(std::string_view line);
+};
+
+using Target = std::variant<Linear, LogWrites, Snapshot>;
 using Table = std::vector<Target>;  // in the order of `start`
 
 inline constexpr size_t kTargetsMax = 1024;

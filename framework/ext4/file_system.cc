@@ -17,6 +17,9 @@ namespace {
 constexpr size_t kNamesPerFolderMax = 1'000'000;
 constexpr size_t kDepthMax = 256;
 constexpr uint64_t kJournalBlocksMax = 1ULL << 28;
+constexpr uint64_t kTargetBytesMax = 4096;
+
+constexpr uint16_t kPermissionBits = 07777;
 
 }  // namespace
 
@@ -66,6 +69,11 @@ struct FileSystem::Impl {
     node.folder = LINUX_S_ISDIR(inode.i_mode);
     node.regular = LINUX_S_ISREG(inode.i_mode);
     node.size_bytes = EXT2_I_SIZE(&inode);
+    node.symlink = LINUX_S_ISLNK(inode.i_mode);
+    node.mode = inode.i_mode & kPermissionBits;
+    node.owner = inode_uid(inode);
+    node.group = inode_gid(inode);
+    node.links = inode.i_links_count;
     return node;
   }
 };
@@ -139,6 +147,26 @@ Result<void> FileSystem::Read(uint32_t inode, uint64_t offset, std::span<uint8_t
                                  LibraryMessage(error)));
   }
   return OkStatus();
+}
+
+Result<std::string> FileSystem::Target(uint32_t inode) {
+  ext2_inode raw{};
+  impl_->ForgetInodes();
+  if (const errcode_t error = ext2fs_read_inode(impl_->fs, inode, &raw); error != 0) {
+    return UserError(fmt::format("inode {} cannot be read: {}", inode, LibraryMessage(error)));
+  }
+  const uint64_t size = EXT2_I_SIZE(&raw);
+  if (size > kTargetBytesMax) {
+    return UserError(fmt::format("the symbolic link of inode {} has {} bytes; at most {} are read",
+                                 inode, size, kTargetBytesMax));
+  }
+  std::string target(size, '\0');
+  if (ext2fs_is_fast_symlink(&raw)) {
+    std::memcpy(target.data(), raw.i_block, std::min<size_t>(size, sizeof raw.i_block));
+    return target;
+  }
+  PP_RETURN_IF_ERROR(Read(inode, 0, {reinterpret_cast<uint8_t*>(target.data()), target.size()}));
+  return target;
 }
 
 std::vector<FileSystem::MetadataRange> FileSystem::MetadataRanges() const {

@@ -27,6 +27,11 @@ struct Node {
   bool folder = false;
   bool regular = false;
   uint64_t size_bytes = 0;
+  bool symlink = false;
+  uint32_t mode = 0;  // permissions, set-id and sticky bits
+  uint32_t owner = 0;
+  uint32_t group = 0;
+  uint32_t links = 0;
 };
 
 class FileSystem {
@@ -47,6 +52,9 @@ class FileSystem {
   Result<std::vector<std::pair<std::string, uint32_t>>> List(uint32_t folder);
   // Fills `out` from a regular file; what is behind its end, and holes, are zeroes.
   Result<void> Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out);
+
+  // What a symbolic link points to.
+  Result<std::string> Target(uint32_t inode);
 
   // Where the metadata of the block groups lies, in blocks, ascending.
   struct MetadataRange {

@@ -77,6 +77,9 @@ ReportList RunCampaign(const std::vector<PlannedRun>& runs, const Workdir& workd
     }
     CheckOptions check;
     check.jobs = options.jobs;
+    check.accelerator = options.accelerator;
+    check.start_machine = options.start_machine;
+    check.image = options.image;
     if (options.progress) {
       check.progress = [&](const std::string& what, uint64_t done, uint64_t total) {
         options.progress(what, "checking crash states", done, total);

@@ -36,6 +36,11 @@ class Stopwatch {
 DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const std::string& what,
                              const std::string& source_words) {
   DiskCheckOptions disk;
+  const auto no_guest = []() -> Result<GuestImage> {
+    return UserError("a log without its recording does not say what to boot");
+  };
+  disk.guest.kernel_image = no_guest;
+  disk.guest.command_image = no_guest;
   disk.seed = seed;
   disk.jobs = options.jobs;
   disk.e2fsck_only = options.e2fsck_only;
@@ -48,6 +53,34 @@ DiskCheckOptions DiskOptions(const CheckOptions& options, uint64_t seed, const s
     return MaterializeCommand(source_words, id);
   };
   return disk;
+}
+
+// The guest that the recording was made in. The kernel alone is asked without what the scenario
+// brings along, which may be gone.
+GuestOracleOptions GuestOf(const Recording& manifest, const CheckOptions& options,
+                           const std::string& what) {
+  GuestOracleOptions guest;
+  const auto image = [&manifest, &options](bool with_programs) {
+    return [&manifest, &options, with_programs]() -> Result<GuestImage> {
+      if (options.image) return *options.image;
+      Guest wanted = manifest.scenario().guest();
+      if (!with_programs) {
+        wanted.clear_program();
+        wanted.clear_file();
+      }
+      return PrepareGuestImage(wanted, options.accelerator, manifest.scenario_path());
+    };
+  };
+  guest.kernel_image = image(false);
+  guest.command_image = image(true);
+  guest.start_machine = options.start_machine;
+  guest.memory_mib = manifest.scenario().guest().memory_mib();
+  if (options.progress) {
+    guest.progress = [progress = options.progress, what](uint64_t done, uint64_t total) {
+      progress(what + ", in a guest", done, total);
+    };
+  }
+  return guest;
 }
 
 // By the mount options of the disk: one mount with data=writeback is enough to make what it allows
@@ -88,6 +121,7 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
     NoteDropped(*source, report);
     DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
+    disk.guest = GuestOf(reader.manifest(), options, what);
     disk.data_mode = DataModeOf(scenario, check.disk());
     PP_ASSIGN_OR_RETURN(
         *report.add_disk(),

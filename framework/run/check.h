@@ -9,6 +9,8 @@
 #include "framework/base/result.h"
 #include "framework/proto/verdict.pb.h"
 #include "framework/recording/recording.h"
+#include "framework/run/guest_image.h"
+#include "vm/machine.h"
 
 namespace plugpull::run {
 
@@ -17,6 +19,10 @@ struct CheckOptions {
   bool e2fsck_only = false;            // e2fsck recovers every state and judges every image: slow
   std::optional<uint32_t> max_states;  // instead of every check's
   std::optional<uint64_t> seed;        // instead of the recording's; draws other states
+  // Of the guest that KERNEL_MOUNT and COMMAND need.
+  std::string accelerator = "auto";
+  vm::MachineFactory start_machine;  // empty: QEMU
+  std::optional<GuestImage> image;   // empty: what the scenario asks for, fetched and built
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };
 

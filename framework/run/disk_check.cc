@@ -50,6 +50,8 @@ class Tally {
     Add(index, lost, verdict.content, class_of(DURABILITY_LOST), CONTENT, verdict.content_evidence);
     Add(index, lost, verdict.stale_data, class_of(STALE_DATA_EXPOSED), STALE_DATA,
         verdict.stale_evidence);
+    Add(index, lost, verdict.kernel, KERNEL_DISAGREES, KERNEL_MOUNT, verdict.kernel_evidence);
+    Add(index, lost, verdict.command, COMMAND_FAILED, COMMAND, verdict.command_evidence);
   }
 
   const std::map<FindingKey, Found>& found() const { return found_; }
@@ -324,7 +326,11 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
       crashstate::EnumerateStates(space, check, options.seed, source.journal());
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
-  PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(enumeration.states));
+  PP_ASSIGN_OR_RETURN(auto verdicts, judge.Run(enumeration.states));
+  GuestOracleOptions guest = options.guest;
+  guest.seed = options.seed;
+  GuestOracles guest_oracles(source, check, fsck, std::move(guest));
+  guest_oracles.Ask(enumeration.states, verdicts);
 
   CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());
   AddEnumerators(enumeration, verdicts, report);
@@ -332,6 +338,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   *report.mutable_coverage() = MeasureCoverage(source.history(), source.base(), source.journal());
   report.mutable_coverage()->set_order_unknown(enumeration.order_unknown);
   AddJudges(judge, report);
+  guest_oracles.AddTo(report);
   if (source.journal().blocks.empty()) {
     report.add_note("the file system has no journal: nothing is replayed after a cut");
   }

@@ -13,6 +13,7 @@
 #include "framework/proto/workload.pb.h"
 #include "framework/recording/recording.h"
 #include "framework/run/disk_source.h"
+#include "framework/run/guest_oracles.h"
 #include "framework/run/judge.h"
 
 namespace plugpull::run {
@@ -24,6 +25,7 @@ struct DiskCheckOptions {
   // Of the mount whose files are judged; what stale data in them means depends on it.
   oracle::DataMode data_mode = oracle::DataMode::kOrdered;
   std::function<void(uint64_t done, uint64_t total)> progress;
+  GuestOracleOptions guest;  // of the oracles that need one; its seed is not looked at
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
 };

@@ -42,10 +42,15 @@ struct StateVerdict {
   oracle::Outcome content = oracle::Outcome::kHolds;
   // Of images whose structure holds: in others, files may well share blocks.
   oracle::Outcome stale_data = oracle::Outcome::kHolds;
+  // Of those that were asked about by oracles in a guest (guest_oracles.h).
+  oracle::Outcome kernel = oracle::Outcome::kHolds;
+  oracle::Outcome command = oracle::Outcome::kHolds;
   bool order_decides = false;  // the other order of overlapping writes has another verdict
   const std::string* evidence = nullptr;          // of recovery or structure
   const std::string* content_evidence = nullptr;  // of content
   const std::string* stale_evidence = nullptr;    // of stale_data
+  const std::string* kernel_evidence = nullptr;
+  const std::string* command_evidence = nullptr;
 
   oracle::Outcome Worst() const;
 };

@@ -161,6 +161,14 @@ void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
       step.mutable_mount()->mutable_option()->MergeFrom(settings.mount_option());
     }
     if (step.has_mkfs()) step.mutable_mkfs()->mutable_option()->MergeFrom(settings.mkfs_option());
+    if (step.has_command()) {
+      step.mutable_command()->mutable_argv()->MergeFrom(settings.command_argument());
+    }
+  }
+  for (Check& check : *plan.mutable_check()) {
+    if (check.has_command()) {
+      check.mutable_command()->mutable_argv()->MergeFrom(settings.command_argument());
+    }
   }
   for (Disk& disk : *plan.mutable_disk()) {
     if (settings.drop_barriers() && HasLog(disk) && !DropsBarriers(disk)) {

@@ -150,6 +150,47 @@ void CheckEnumerators(const Scenario& scenario, const Check& check, const Source
   }
 }
 
+// Settings of oracles that are not listed, and an oracle without the settings that it needs.
+void CheckOracleSettings(const Check& check, const SourceNode& source, Reporter& reporter) {
+  // A word that was not understood may have been the oracle.
+  if (source.AnyBroken(Check::kOracleFieldNumber)) return;
+  const auto listed = [&](Oracle oracle) { return std::ranges::count(check.oracle(), oracle) > 0; };
+  if (check.has_kernel_mount() && !listed(KERNEL_MOUNT)) {
+    reporter.Add(source.Locate(Check::kKernelMountFieldNumber),
+                 "kernel_mount is only read with `oracle: KERNEL_MOUNT`; write that, or leave "
+                 "kernel_mount out");
+  }
+  if (check.has_command() && !listed(COMMAND)) {
+    reporter.Add(source.Locate(Check::kCommandFieldNumber),
+                 "command is only read with `oracle: COMMAND`; write that, or leave command out");
+  }
+  if (check.has_command() && check.command().argv_size() > 0 && check.command().argv(0).empty()) {
+    reporter.Add(Sub(source, Check::kCommandFieldNumber).Locate(CommandOracle::kArgvFieldNumber),
+                 "the first argv is empty; the name or the path of a program is expected");
+  }
+  if (listed(COMMAND) && !check.has_command() &&
+      !source.broken.contains(Check::kCommandFieldNumber)) {
+    reporter.Add(
+        source.Locate(Check::kOracleFieldNumber),
+        "oracle COMMAND needs a checker to run; add `command { argv: \"PROGRAM\" }` to the "
+        "check");
+  }
+}
+
+// Who finds what.
+Oracle OracleOf(FindingClass found) {
+  switch (found) {
+    case DURABILITY_LOST:
+      return CONTENT;
+    case KERNEL_DISAGREES:
+      return KERNEL_MOUNT;
+    case COMMAND_FAILED:
+      return COMMAND;
+    default:
+      return FSCK;
+  }
+}
+
 void CheckChecks(const Validation& v) {
   for (int i = 0; i < v.scenario.check_size(); ++i) {
     const Check& check = v.scenario.check(i);
@@ -159,11 +200,14 @@ void CheckChecks(const Validation& v) {
     if (check.has_model())
       CheckModel(check.model(), Sub(node, Check::kModelFieldNumber), v.reporter);
     CheckEnumerators(v.scenario, check, node, v.reporter);
+    CheckOracleSettings(check, node, v.reporter);
     std::set<int> oracles;
     for (int k = 0; k < check.oracle_size(); ++k) {
       const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, k);
       if (check.oracle(k) == ORACLE_UNSPECIFIED) {
-        v.reporter.Add(at, "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT, STALE_DATA");
+        v.reporter.Add(at,
+                       "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT, STALE_DATA, "
+                       "KERNEL_MOUNT, COMMAND");
       } else if (!oracles.insert(check.oracle(k)).second) {
         v.reporter.Add(at, fmt::format("oracle {} is listed twice", Oracle_Name(check.oracle(k))));
       }
@@ -256,7 +300,8 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
     if (found == FINDING_UNSPECIFIED) {
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
-                     "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED");
+                     "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED, "
+                     "KERNEL_DISAGREES, COMMAND_FAILED");
       continue;
     }
     if (!listed.insert(found).second) {

@@ -44,6 +44,15 @@ PlacedSettings CheckSettings(const Validation& v, const Settings& settings,
     v.reporter.Add(source.Locate(Settings::kMkfsOptionFieldNumber),
                    "mkfs_option is set, but there is no mkfs step that it could be added to");
   }
+  const bool has_command = AnyStep(v.scenario, [](const Step& step) { return step.has_command(); });
+  const bool has_checker = std::ranges::any_of(
+      v.scenario.check(), [](const Check& check) { return check.has_command(); });
+  if (steps_known && settings.command_argument_size() > 0 && !has_command && !has_checker &&
+      !v.source.AnyBroken(Scenario::kCheckFieldNumber)) {
+    v.reporter.Add(source.Locate(Settings::kCommandArgumentFieldNumber),
+                   "command_argument is set, but there is no command step and no check with a "
+                   "command that it could be added to");
+  }
   if (settings.drop_barriers() && v.log_disks.empty() && v.disks_known) {
     v.reporter.Add(source.Locate(Settings::kDropBarriersFieldNumber),
                    "drop_barriers is set, but no disk has a log_writes layer that it could be put "

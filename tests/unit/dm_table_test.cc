@@ -24,6 +24,23 @@ LogWrites AnyLogWrites(Prng& prng) {
   return {a.start, a.length, a.device, b.device};
 }
 
+Snapshot AnySnapshot(Prng& prng) {
+  const Linear a = AnyLinear(prng);
+  const Linear b = AnyLinear(prng);
+  return {a.start, a.length, a.device, b.device, Sectors(1ULL << prng.Below(12))};
+}
+
+Target AnyTarget(Prng& prng) {
+  switch (prng.Below(3)) {
+    case 0:
+      return AnyLinear(prng);
+    case 1:
+      return AnyLogWrites(prng);
+    default:
+      return AnySnapshot(prng);
+  }
+}
+
 TEST(DeviceNumberTest, ReadsWhatTheKernelWrites) {
   const auto number = DeviceNumber::Parse("254:1048575");
   ASSERT_TRUE(number.ok());
@@ -46,6 +63,8 @@ TEST(TableLineTest, BuildsTheLinesThatDmsetupWouldShow) {
   EXPECT_EQ(linear.Line(), "0 131072 linear 254:0 2048");
   const LogWrites log{Sectors(0), Sectors(133120), {254, 0}, {254, 16}};
   EXPECT_EQ(log.Line(), "0 133120 log-writes 254:0 254:16");
+  const Snapshot view{Sectors(0), Sectors(8192), {254, 1}, {254, 16}, Sectors(16)};
+  EXPECT_EQ(view.Line(), "0 8192 snapshot 254:1 254:16 N 16");
   EXPECT_EQ(ToString({linear, log}),
             "0 131072 linear 254:0 2048\n0 133120 log-writes 254:0 254:16");
 }
@@ -53,7 +72,7 @@ TEST(TableLineTest, BuildsTheLinesThatDmsetupWouldShow) {
 TEST(TableLineTest, EveryTargetSurvivesItsLine) {
   Prng prng(11);
   for (int i = 0; i < 2000; ++i) {
-    const Target target = prng.Chance(500) ? Target(AnyLinear(prng)) : Target(AnyLogWrites(prng));
+    const Target target = AnyTarget(prng);
     const auto parsed = ParseLine(LineOf(target));
     ASSERT_TRUE(parsed.ok()) << parsed.error().ToString();
     EXPECT_EQ(*parsed, target) << LineOf(target);
@@ -88,7 +107,7 @@ TEST(TableLineTest, ADifferentFieldIsADifferentTarget) {
 TEST(TableLineTest, AChangedLineNeverParsesAsTheSameTarget) {
   Prng prng(13);
   for (int i = 0; i < 5000; ++i) {
-    const Target target = prng.Chance(500) ? Target(AnyLinear(prng)) : Target(AnyLogWrites(prng));
+    const Target target = AnyTarget(prng);
     std::string line = LineOf(target);
     const size_t at = prng.Below(line.size());
     const char old = line[at];
@@ -110,6 +129,9 @@ TEST(TableLineTest, SaysWhatIsWrong) {
   EXPECT_THAT(message("0 10 linear 1:2 0 0"), HasSubstr("3 parameters"));
   EXPECT_THAT(message("0 10 linear /dev/vda 0"), HasSubstr("MAJOR:MINOR"));
   EXPECT_THAT(message("0 10 log-writes 1:2 vdb"), HasSubstr("MAJOR:MINOR"));
+  EXPECT_THAT(message("0 10 snapshot 1:2 1:3 P 16"), HasSubstr("only N, a transient one"));
+  EXPECT_THAT(message("0 10 snapshot 1:2 1:3 N x"), HasSubstr("chunk size"));
+  EXPECT_THAT(message("0 10 snapshot 1:2 1:3 N"), HasSubstr("3 parameters"));
   EXPECT_THAT(Linear::Parse("0 10 log-writes 1:2 1:3").error().ToString(),
               HasSubstr("expected is linear"));
   EXPECT_THAT(LogWrites::Parse("0 10 linear 1:2 0").error().ToString(),

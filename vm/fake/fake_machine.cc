@@ -81,6 +81,11 @@ Status FakeMachine::WaitForEnd(const os::Deadline& deadline) {
   return GuestError(fmt::format("the guest did not switch itself off in {} ms", patience.count()));
 }
 
+std::optional<std::string> FakeMachine::Panic() {
+  if (state_ != State::kPanicked) return std::nullopt;
+  return "Kernel panic - not syncing: fake panic";
+}
+
 MachineFactory FakeMachineFactory(FakeScript script) {
   return [script](const MachineOptions&) -> Result<std::unique_ptr<Machine>> {
     return std::unique_ptr<Machine>(std::make_unique<FakeMachine>(script));

@@ -41,6 +41,7 @@ class FakeMachine : public Machine {
   Status Send(const GuestRequest& request) override;
   Result<GuestMessage> Receive(const os::Deadline& deadline) override;
   Status WaitForEnd(const os::Deadline& deadline) override;
+  std::optional<std::string> Panic() override;
 
   // All requests so far.
   const std::vector<GuestRequest>& requests() const { return requests_; }

@@ -11,6 +11,7 @@
 #include "vm/guest/mounts.h"
 #include "vm/guest/program.h"
 #include "vm/guest/shell.h"
+#include "vm/guest/state_mount.h"
 #include "vm/guest/workload_runner.h"
 
 namespace plugpull::guest {
@@ -113,6 +114,11 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       return Answer();
     case GuestRequest::kOpenShell:
       return Shell();
+    case GuestRequest::kMountState: {
+      Answer answer;
+      PP_ASSIGN_OR_RETURN(*answer.mutable_state_report(), MountAndReport(request.mount_state()));
+      return answer;
+    }
     case GuestRequest::KIND_NOT_SET:
       break;
   }

@@ -74,8 +74,8 @@ void ReapOrphans(pid_t keep) {
 }
 
 Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
-                                       const std::vector<std::string>& environment,
-                                       Millis timeout) {
+                                       const std::vector<std::string>& environment, Millis timeout,
+                                       const std::string& folder) {
   if (argv.empty() || argv[0].empty()) return UserError("a program to run has no name");
   if (timeout.count() < 1 || timeout > kProgramTimeoutMax) {
     return UserError(fmt::format("the timeout of {} is {} ms; 1 to {} are possible", argv[0],
@@ -85,6 +85,7 @@ Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
   options.argv = argv;
   PP_ASSIGN_OR_RETURN(options.argv[0], ResolveProgram(argv[0]));
   options.environment = environment;
+  options.folder = folder;
   options.own_process_group = true;
   int pipe_fds[2];
   if (::pipe2(pipe_fds, O_CLOEXEC) != 0) {

@@ -37,10 +37,11 @@ struct ProgramOutcome {
 
 // Runs it to its end, or kills it and its process group at the timeout. Whatever it started and
 // left running stays running, with nobody reading its output. argv[0] without a slash is looked
-// up on PATH. An environment error when it cannot be started, a user error for an empty argv or a
-// timeout out of bounds.
+// up on PATH. `folder`: where it runs; empty: here. An environment error when it cannot be started,
+// a user error for an empty argv or a timeout out of bounds.
 Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
-                                       const std::vector<std::string>& environment, Millis timeout);
+                                       const std::vector<std::string>& environment, Millis timeout,
+                                       const std::string& folder = {});
 
 // Reaps ended children other than `keep` (-1: none): PID 1 inherits every orphan.
 void ReapOrphans(pid_t keep);

@@ -166,6 +166,10 @@ Status QemuMachine::WaitForEnd(const os::Deadline& deadline) {
   return OkStatus();
 }
 
+std::optional<std::string> QemuMachine::Panic() {
+  return FindPanic(ConsoleTail(kConsoleTailBytes));
+}
+
 Result<std::optional<bool>> QemuMachine::Fill(const os::Deadline& deadline) {
   std::array<uint8_t, 65536> chunk;
   for (;;) {

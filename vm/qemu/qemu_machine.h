@@ -29,6 +29,7 @@ class QemuMachine : public Machine {
   Status Send(const GuestRequest& request) override;
   Result<GuestMessage> Receive(const os::Deadline& deadline) override;
   Status WaitForEnd(const os::Deadline& deadline) override;
+  std::optional<std::string> Panic() override;
 
   pid_t pid() const { return process_->pid(); }
   QmpClient& qmp() { return *qmp_; }
