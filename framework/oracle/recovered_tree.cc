@@ -31,7 +31,9 @@ Result<TreeEntry> RecoveredTree::Look(const std::string& path) {
 
 Result<std::vector<std::string>> RecoveredTree::List(const std::string& path) {
   PP_ASSIGN_OR_RETURN(const ext4::Node node, Find(path));
-  PP_ASSIGN_OR_RETURN(auto names, fs_.List(node.inode));
+  PP_ASSIGN_OR_RETURN(const auto entries, fs_.List(node.inode));
+  std::vector<std::string> names;
+  for (const auto& entry : entries) names.push_back(entry.first);
   // The kernel refuses to list such a folder, too (verify_dirent_name in fs/readdir.c).
   const bool impossible = std::any_of(names.begin(), names.end(), [](const std::string& name) {
     return name.empty() || name.find('/') != std::string::npos;

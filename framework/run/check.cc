@@ -123,9 +123,8 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
     disk.guest = GuestOf(reader.manifest(), options, what);
     disk.data_mode = DataModeOf(scenario, check.disk());
-    PP_ASSIGN_OR_RETURN(
-        *report.add_disk(),
-        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
+    PP_ASSIGN_OR_RETURN(*report.add_disk(),
+                        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
   }
   return OkStatus();
 }

@@ -289,7 +289,8 @@ Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
 Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource& source,
                                                                const Check& check,
                                                                const WorkloadTrace* trace) {
-  if (!(Asks(check, CONTENT) || Asks(check, STALE_DATA)) || trace == nullptr) return std::optional<workload::ObligationIndex>();
+  if (!(Asks(check, CONTENT) || Asks(check, STALE_DATA)) || trace == nullptr)
+    return std::optional<workload::ObligationIndex>();
   PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
   PP_ASSIGN_OR_RETURN(auto index, workload::ObligationIndex::Make(*trace));
   return std::optional(std::move(index));

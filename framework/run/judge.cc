@@ -71,8 +71,8 @@ struct ContentKeyHash {
 }  // namespace
 
 Outcome StateVerdict::Worst() const {
-  const Outcome worst = Worse(Worse(Worse(recovery, structure), Worse(content, stale_data)),
-                              Worse(kernel, command));
+  const Outcome worst =
+      Worse(Worse(Worse(recovery, structure), Worse(content, stale_data)), Worse(kernel, command));
   return order_decides ? Outcome::kUnknown : worst;
 }
 
