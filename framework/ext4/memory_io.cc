@@ -116,7 +116,7 @@ bool MemoryImage::Write(uint64_t, std::span<const uint8_t>) { return false; }
 
 bool SpanImage::Read(uint64_t offset, std::span<uint8_t> out) const {
   if (!Inside(offset, out.size(), bytes_.size())) return false;
-  std::memcpy(out.data(), bytes_.data() + offset, out.size());
+  std::ranges::copy(bytes_.subspan(offset, out.size()), out.begin());
   return true;
 }
 
