@@ -219,11 +219,11 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   };
   add("recovery in process", counts.recovered);
   add("recovery by e2fsck", counts.recovered_by_e2fsck);
-  add("structure in process: passed", counts.passed);
-  add("structure in process: condemned, asked e2fsck", counts.condemned);
-  add("structure in process: could not judge, asked e2fsck", counts.not_judged);
-  add("structure in process: passed, asked e2fsck all the same", counts.sampled);
-  add("structure by e2fsck -fn", counts.e2fsck_checks);
+  add("structure passed in process", counts.passed);
+  add("structure condemned in process", counts.condemned);
+  add("structure not judged in process", counts.not_judged);
+  add("e2fsck -fn", counts.e2fsck_checks);
+  add("e2fsck -fn on a sample of the passed", counts.sampled);
   add("content", judge.content_checks());
   add("stale data", judge.stale_data_checks());
   if (counts.falsely_passed > 0) {
