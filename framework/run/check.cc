@@ -210,10 +210,13 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   if (manifest.has_incomplete_reason()) {
     report.set_incomplete_reason(manifest.incomplete_reason());
   }
-  const std::string command =
-      options.seed ? fmt::format("./plugpull check {} --seed {}", ShellWord(folder), *options.seed)
-                   : RunCommand(manifest.scenario_path(), scenario.name(), manifest.variant(),
-                                scenario.guest().kernel(), report.seed());
+  std::string command = RunCommand(manifest.scenario_path(), scenario.name(), manifest.variant(),
+                                   scenario.guest().kernel(), report.seed());
+  if (options.seed || options.max_states) {
+    command = "./plugpull check " + ShellWord(folder);
+    if (options.seed) command += fmt::format(" --seed {}", *options.seed);
+    if (options.max_states) command += fmt::format(" --max-states {}", *options.max_states);
+  }
   if (!command.empty()) report.set_command(command);
   if (const Status status = CheckDisks(*reader, options, report); !status.ok()) {
     Error error = status.error();

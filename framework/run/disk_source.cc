@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "framework/crashstate/state_cursor.h"
@@ -56,6 +57,24 @@ Result<ext4::JournalLayout> FindJournalOf(const blocklog::History& history,
   return journal.ok() ? *std::move(journal) : ext4::JournalLayout();
 }
 
+// A log without its base does not say how large the disk is: at least what the last write reaches,
+// and what any ext4 superblock in the log says.
+void GrowToFileSystem(blocklog::History& history) {
+  std::array<uint8_t, ext4::kSuperblockAt + ext4::kSuperblockBytes> head{};
+  for (const blocklog::Event& event : history.events) {
+    const bool near = event.offset.value < head.size();
+    if (event.kind != blocklog::Event::Kind::kWrite || !near) continue;
+    const size_t n = std::min<uint64_t>(event.data.size(), head.size() - event.offset.value);
+    std::ranges::copy(event.data.first(n),
+                      head.begin() + static_cast<ptrdiff_t>(event.offset.value));
+    const auto super = ext4::ParseSuperblock(head);
+    if (!super.ok() || !super->checksum_valid) continue;
+    if (super->blocks_count > kDiskBytesMax / super->block_bytes) continue;
+    history.device_size =
+        std::max(history.device_size, Bytes(super->blocks_count * super->block_bytes));
+  }
+}
+
 }  // namespace
 
 crashstate::DeviceModel ModelOf(const Model& model) {
@@ -73,6 +92,7 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
                            const crashstate::DeviceModel& model) {
   PP_ASSIGN_OR_RETURN(block_log_, blocklog::ReadLog(log_, read));
   PP_ASSIGN_OR_RETURN(history_, blocklog::MakeHistory(block_log_, options));
+  if (options.device_size.value == 0) GrowToFileSystem(history_);
   if (history_.device_size.value == 0) {
     return UserError("the log has no writes" +
                      (history_.dropped ? ": " + history_.dropped->reason : std::string()));

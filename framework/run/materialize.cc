@@ -30,7 +30,11 @@ Status RecoverInto(const DiskSource& source, const crashstate::CrashStateId& id,
   work.Load(cursor.image());
   const oracle::RecoveryResult result = fsck.Recover(work, source.journal());
   said += fmt::format("\nrecovery: {}", result.evidence);
-  if (result.outcome != oracle::Outcome::kHolds) said += "\n(the image is what recovery left)";
+  if (result.outcome == oracle::Outcome::kViolated) {
+    said += "\n(refused: nothing was replayed; the image is the disk as the cut left it)";
+  } else if (result.outcome == oracle::Outcome::kUnknown) {
+    said += "\n(the image is what recovery left)";
+  }
   PP_ASSIGN_OR_RETURN(const auto extents, os::DataExtents(work.fd(), Bytes(work.bytes().size())));
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd.valid())

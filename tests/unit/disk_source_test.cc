@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ext4_tools.h"
 #include "framework/blocklog/format.h"
 #include "framework/blocklog/log_writer.h"
 #include "framework/os/file.h"
@@ -54,6 +55,21 @@ class DiskSourceTest : public testing::Test {
   std::string base_ = folder_ / "base.img";
   blocklog::LogWriter writer_;
 };
+
+// Nobody writes to the end of a fresh file system, which reaches there all the same.
+TEST_F(DiskSourceTest, WithoutABaseTheDiskIsAsLargeAsItsFileSystem) {
+  const ext4::Image image = ext4::MakeExt4({.mib = 6});
+  for (const size_t piece : {512UL, 4096UL}) {
+    writer_ = blocklog::LogWriter();
+    for (size_t at = 0; at < 64 << 10; at += piece) {
+      writer_.Write(Bytes(at), std::span(image).subspan(at, piece));
+    }
+    SaveLog();
+    const auto source = DiskSource::FromLogFile({log_, "", false, kFromMkfs});
+    ASSERT_TRUE(source.ok()) << source.error().ToString();
+    EXPECT_EQ((*source)->base().size(), image.size()) << "in pieces of " << piece;
+  }
+}
 
 TEST_F(DiskSourceTest, ALogWithItsBaseGivesItsStates) {
   const auto source = DiskSource::FromLogFile({log_, base_, false, kFromMkfs});
