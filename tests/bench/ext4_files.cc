@@ -135,9 +135,8 @@ Ext4Files::~Ext4Files() = default;
 
 Result<Ext4Files> Ext4Files::Open(MemoryDisk& disk, uint64_t seed) {
   auto impl = std::make_unique<Impl>(disk, seed);
-  PP_RETURN_IF_ERROR(Said(ext2fs_open2("memory", nullptr, EXT2_FLAG_RW | EXT2_FLAG_64BITS, 0, 0,
-                                       disk.Manager(), &impl->fs),
-                          "open"));
+  PP_RETURN_IF_ERROR(
+      Said(ext4::OpenMemory(disk, EXT2_FLAG_RW | EXT2_FLAG_64BITS, &impl->fs), "open"));
   PP_RETURN_IF_ERROR(Said(ext2fs_read_bitmaps(impl->fs), "read the bitmaps"));
   impl->fs->priv_data = impl.get();
   impl->fs->now = kNow;

@@ -2,24 +2,23 @@
 // A disk in memory that libext2fs writes to, and that remembers which blocks were written.
 #pragma once
 
-#include <ext2fs/ext2fs.h>
-
 #include <cstdint>
 #include <set>
 #include <span>
 #include <string>
 
 #include "framework/base/result.h"
+#include "framework/ext4/memory_io.h"
 
 namespace plugpull::bench {
 
-class MemoryDisk {
+class MemoryDisk : public ext4::MemoryImage {
  public:
   // The bytes of a file, which itself never changes.
   static Result<MemoryDisk> Open(const std::string& path, uint32_t block_bytes);
   MemoryDisk(MemoryDisk&& other) noexcept;
   MemoryDisk& operator=(MemoryDisk&&) = delete;
-  ~MemoryDisk();
+  ~MemoryDisk() override;
 
   uint32_t block_bytes() const { return block_bytes_; }
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
@@ -28,13 +27,10 @@ class MemoryDisk {
   }
   // Written blocks count whether their bytes change or not: a folder may get the block of one that
   // is gone, with the very bytes that were revoked.
-  void Write(uint64_t offset, std::span<const uint8_t> data);
+  bool Write(uint64_t offset, std::span<const uint8_t> data) override;
+  bool Read(uint64_t offset, std::span<uint8_t> out) const override;
   // Blocks that were written since the last call.
   std::set<uint64_t> TakeWritten();
-
-  // The manager to hand to ext2fs_open2. It opens the disk that this was called for last, on the
-  // calling thread; the disk stays where it is until then and outlives the ext2_filsys.
-  io_manager Manager();
 
  private:
   MemoryDisk(uint8_t* data, size_t size, uint32_t block_bytes)

@@ -4,11 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "framework/crashstate/enumerate.h"
+#include "framework/os/file.h"
 #include "framework/recording/recording.h"
 #include "framework/run/disk_source.h"
 
@@ -16,6 +18,19 @@ namespace plugpull::run {
 
 inline std::string GoldenRecording(const std::string& name) {
   return std::string(PLUGPULL_SOURCE_DIR) + "/tests/golden/recordings/" + name;
+}
+
+// The golden ones, and the folders that PLUGPULL_TEST_RECORDINGS names (with ':' between them).
+inline std::vector<std::string> RecordingsToTest() {
+  std::vector<std::string> folders = {GoldenRecording("ordered"),
+                                      GoldenRecording("writeback_nobarrier")};
+  std::string more = os::GetEnv("PLUGPULL_TEST_RECORDINGS", "");
+  while (!more.empty()) {
+    const size_t stop = std::min(more.find(':'), more.size());
+    folders.push_back(more.substr(0, stop));
+    more.erase(0, stop + 1);
+  }
+  return folders;
 }
 
 // One disk of a recording and the states that its own check looks at.

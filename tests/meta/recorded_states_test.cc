@@ -20,18 +20,6 @@ namespace {
 using JournalOutcome = ext4::JournalInspection::Outcome;
 using oracle::Outcome;
 
-std::vector<std::string> Folders() {
-  std::vector<std::string> folders = {GoldenRecording("ordered"),
-                                      GoldenRecording("writeback_nobarrier")};
-  std::string more = os::GetEnv("PLUGPULL_TEST_RECORDINGS", "");
-  while (!more.empty()) {
-    const size_t stop = std::min(more.find(':'), more.size());
-    folders.push_back(more.substr(0, stop));
-    more.erase(0, stop + 1);
-  }
-  return folders;
-}
-
 class RecordedStates : public testing::TestWithParam<std::string> {
  protected:
   const ext4::JournalLayout& journal() const { return recorded_.source->journal(); }
@@ -47,7 +35,7 @@ class RecordedStates : public testing::TestWithParam<std::string> {
   oracle::WorkImage work_ =
       *oracle::WorkImage::Make(recorded_.source->base(), recorded_.source->base_extents());
 };
-INSTANTIATE_TEST_SUITE_P(Golden, RecordedStates, testing::ValuesIn(Folders()));
+INSTANTIATE_TEST_SUITE_P(Golden, RecordedStates, testing::ValuesIn(RecordingsToTest()));
 
 TEST_P(RecordedStates, AJournalThatIsSaidToBeReplayedIs) {
   Prng prng(1);

@@ -28,18 +28,6 @@ using Recovered = ext4::RecoveryReport::Outcome;
 
 constexpr size_t kStates = 150;  // in CI
 
-std::vector<std::string> Folders() {
-  std::vector<std::string> folders = {GoldenRecording("ordered"),
-                                      GoldenRecording("writeback_nobarrier")};
-  std::string more = os::GetEnv("PLUGPULL_TEST_RECORDINGS", "");
-  while (!more.empty()) {
-    const size_t stop = std::min(more.find(':'), more.size());
-    folders.push_back(more.substr(0, stop));
-    more.erase(0, stop + 1);
-  }
-  return folders;
-}
-
 size_t StatesWanted() {
   const std::string wanted = os::GetEnv("PLUGPULL_TEST_STATES", "");
   return wanted.empty() ? kStates : std::strtoul(wanted.c_str(), nullptr, 10);
@@ -146,7 +134,7 @@ class RecoveredStates : public testing::TestWithParam<std::string> {
   std::map<image::Fingerprint, image::Fingerprint> here_;   // by that of what e2fsck made
   std::map<image::Fingerprint, image::Fingerprint> there_;  // by that of what was made here
 };
-INSTANTIATE_TEST_SUITE_P(Recorded, RecoveredStates, testing::ValuesIn(Folders()));
+INSTANTIATE_TEST_SUITE_P(Recorded, RecoveredStates, testing::ValuesIn(RecordingsToTest()));
 
 TEST_P(RecoveredStates, AreWhatE2fsckMakesOfThem) {
   auto work = *oracle::WorkImage::Make(recorded_.source->base(), recorded_.source->base_extents());

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "tests/support/program.h"
+#include "cli_fixture.h"
 
 namespace plugpull {
 namespace {
@@ -16,24 +16,10 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-const std::string kRecordings = std::string(PLUGPULL_SOURCE_DIR) + "/tests/golden/recordings";
-const std::string kOrdered = kRecordings + "/ordered";
-const std::string kUnordered = kRecordings + "/writeback_nobarrier";
-
-class CliDiagnoseTest : public ::testing::Test {
+class CliDiagnoseTest : public CliFixture {
  protected:
-  CliDiagnoseTest() : folder_("cli-diagnose") {}
+  CliDiagnoseTest() : CliFixture("cli-diagnose") {}
 
-  ProgramEnd Run(const std::vector<std::string>& arguments) {
-    return RunPlugpull(folder_, arguments, Millis(100'000));
-  }
-  void ExpectFailure(const std::vector<std::string>& arguments, int status,
-                     const ::testing::Matcher<std::string>& says) {
-    const ProgramEnd end = Run(arguments);
-    EXPECT_EQ(end.status, status) << ::testing::PrintToString(arguments) << end.err;
-    EXPECT_THAT(end.err, says) << ::testing::PrintToString(arguments);
-    EXPECT_THAT(end.out, IsEmpty()) << ::testing::PrintToString(arguments);
-  }
   nlohmann::json RunJson(std::vector<std::string> arguments) {
     arguments.emplace_back("--json");
     const ProgramEnd end = Run(arguments);
@@ -50,8 +36,6 @@ class CliDiagnoseTest : public ::testing::Test {
     EXPECT_GE(ids.size(), count);
     return {ids.end() - static_cast<ptrdiff_t>(std::min(count, ids.size())), ids.end()};
   }
-
-  TestFolder folder_;
 };
 
 TEST_F(CliDiagnoseTest, LargeLossesBecomeSmallOnesAndTheBrokenRuleIsNamed) {

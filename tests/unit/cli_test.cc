@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli_fixture.h"
 #include "framework/blocklog/log_writer.h"
-#include "tests/support/program.h"
 
 namespace plugpull {
 namespace {
@@ -24,25 +24,11 @@ using ::testing::StartsWith;
 
 const std::string kQuickstart =
     std::string(PLUGPULL_SOURCE_DIR) + "/scenarios/quickstart.textproto";
-const std::string kRecordings = std::string(PLUGPULL_SOURCE_DIR) + "/tests/golden/recordings";
-const std::string kOrdered = kRecordings + "/ordered";
-const std::string kUnordered = kRecordings + "/writeback_nobarrier";
 
-class CliTest : public ::testing::Test {
+class CliTest : public CliFixture {
  protected:
-  CliTest() : folder_("cli") {}
+  CliTest() : CliFixture("cli") {}
 
-  ProgramEnd Run(const std::vector<std::string>& arguments) {
-    return RunPlugpull(folder_, arguments, Millis(100'000));
-  }
-  // Ends with `status`, prints nothing on stdout and `says` on stderr.
-  void ExpectFailure(const std::vector<std::string>& arguments, int status,
-                     const ::testing::Matcher<std::string>& says) {
-    const ProgramEnd end = Run(arguments);
-    EXPECT_EQ(end.status, status) << ::testing::PrintToString(arguments) << end.err;
-    EXPECT_THAT(end.err, says) << ::testing::PrintToString(arguments);
-    EXPECT_THAT(end.out, IsEmpty()) << ::testing::PrintToString(arguments);
-  }
   std::string CopyOf(const std::string& recording, const std::string& name) {
     std::error_code error;
     fs::copy(recording, folder_ / name, fs::copy_options::recursive, error);
@@ -58,8 +44,6 @@ class CliTest : public ::testing::Test {
     const auto names = os::ListFolder(folder_.path());
     return names.ok() ? *names : std::vector<std::string>{names.error().ToString()};
   }
-
-  TestFolder folder_;
 };
 
 TEST_F(CliTest, ThreeMistakesAreThreeLinesAndNothingIsStarted) {
