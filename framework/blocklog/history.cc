@@ -71,16 +71,18 @@ Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options) 
       continue;
     }
     Event event = BlockEvent(entry);
-    if (event.kind == Event::Kind::kDiscard && event.offset + event.length > limit) {
-      // Where the size is a guess, the disk goes on behind it.
-      if (event.offset >= limit && options.device_size.value == 0) continue;
-      if (event.offset <= limit) event.length = limit - event.offset;
+    // Where the size is a guess, from the writes alone, the disk goes on behind it.
+    const bool guessed = options.device_size.value == 0;
+    if (guessed && event.kind == Event::Kind::kDiscard && event.offset + event.length > limit) {
+      if (event.offset >= limit) continue;
+      event.length = limit - event.offset;
     }
     if (event.kind != Event::Kind::kFlush && event.offset + event.length > limit) {
       return UserError(fmt::format(
-          "log entry {} writes bytes {} to {} of a disk of {} bytes; is it the log of another "
-          "disk?",
-          entry.index, event.offset.value, (event.offset + event.length).value, limit.value));
+          "log entry {} {} bytes {} to {} of a disk of {} bytes; is it the log of another disk? "
+          "`plugpull log show` lists its entries, and --base names the disk that it is of",
+          entry.index, event.kind == Event::Kind::kDiscard ? "discards" : "writes",
+          event.offset.value, (event.offset + event.length).value, limit.value));
     }
     if (event.kind == Event::Kind::kFlush && draining) {
       draining = false;

@@ -45,8 +45,9 @@ struct HistoryOptions {
   Bytes strip_bytes;  // behind it; 0: no strip, only the kernel's own marks
 };
 
-// The events of a log. An entry that reaches over the end of the file system's part into or past
-// the strip is a user error. `log` points into bytes that must outlive the result.
+// The events of a log. A write or a discard that reaches over the end of the file system's part
+// into or past the strip is a user error; where the size is not given, discards are cut off there.
+// `log` points into bytes that must outlive the result.
 Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options);
 
 }  // namespace plugpull::blocklog

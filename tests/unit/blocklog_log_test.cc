@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "framework/base/prng.h"
@@ -10,6 +11,8 @@
 
 namespace plugpull::blocklog {
 namespace {
+
+using ::testing::HasSubstr;
 
 std::vector<uint8_t> Pattern(size_t bytes, uint8_t fill) {
   return std::vector<uint8_t>(bytes, fill);
@@ -187,6 +190,33 @@ TEST(History, WriteOverTheEndIsRefused) {
   const auto history = MakeHistory(*log, {Bytes(64 * 512), Bytes(512)});
   ASSERT_FALSE(history.ok());
   EXPECT_EQ(history.error().code, ErrorCode::kUser);
+}
+
+TEST(History, ADiscardOverTheEndIsRefusedLikeAWrite) {
+  const auto made = [](Bytes offset, Bytes length, Bytes size, Bytes strip) {
+    LogWriter writer;
+    writer.Write(Bytes(0), Pattern(64 * 512, 1));
+    writer.Discard(offset, length);
+    const auto log = ReadLog(writer.bytes(), {});
+    return MakeHistory(*log, {size, strip});
+  };
+  const Bytes size(64 * 512);
+  for (const Bytes strip : {Bytes(0), Bytes(512)}) {
+    const auto across = made(Bytes(63 * 512), Bytes(1024), size, strip);
+    ASSERT_FALSE(across.ok());
+    EXPECT_EQ(across.error().code, ErrorCode::kUser);
+    EXPECT_THAT(across.error().ToString(),
+                HasSubstr("log entry 1 discards bytes 32256 to 33280 of a disk of 32768 bytes"));
+    EXPECT_THAT(across.error().ToString(), HasSubstr("plugpull log show"));
+    EXPECT_TRUE(made(Bytes(63 * 512), Bytes(512), size, strip).ok());
+  }
+  EXPECT_FALSE(made(Bytes(65 * 512), Bytes(512), size, Bytes(0)).ok()) << "behind the end";
+  // Where the size is what the writes say, the disk may well be larger.
+  const auto guessed = made(Bytes(63 * 512), Bytes(1024), Bytes(0), Bytes(0));
+  ASSERT_TRUE(guessed.ok());
+  EXPECT_EQ(guessed->device_size, size);
+  EXPECT_EQ(guessed->events.back().length, Bytes(512));
+  EXPECT_EQ(made(Bytes(65 * 512), Bytes(512), Bytes(0), Bytes(0))->events.size(), 1u);
 }
 
 }  // namespace
