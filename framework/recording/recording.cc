@@ -2,7 +2,6 @@
 #include "framework/recording/recording.h"
 
 #include <fmt/format.h>
-#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 #include <zstd.h>
 
@@ -12,26 +11,20 @@
 #include "framework/image/fingerprint.h"
 #include "framework/os/file.h"
 #include "framework/recording/compress.h"
+#include "framework/recording/text_proto.h"
 
 namespace plugpull::recording {
 namespace {
 
 constexpr Bytes kManifestBytesMax(8 << 20);
 constexpr uint64_t kTraceBytesMax = std::numeric_limits<int32_t>::max();  // protobuf's own bound
+// Behind what is said of a damaged recording.
+constexpr char kWhatToDo[] = "copy the recording again from where it was whole, or record again";
 constexpr std::string_view kSealPrefix = "# xxh3-128 of the lines above: ";
 
 std::span<const uint8_t> AsBytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
-
-// Keeps the first error that the text parser finds.
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, int column, const std::string& message) override {
-    if (text.empty()) text = fmt::format("line {}, column {}: {}", line + 1, column + 1, message);
-  }
-  std::string text;
-};
 
 // A name in a manifest must not lead out of the folder.
 bool PlainName(const std::string& name) {
@@ -41,15 +34,12 @@ bool PlainName(const std::string& name) {
 Status ParseManifest(const std::string& path, std::string_view text, Recording& manifest) {
   const size_t seal = text.rfind(kSealPrefix);
   if (seal == std::string_view::npos) {
-    return UserError(fmt::format("{} is cut short: its last line, the checksum, is missing", path));
+    return UserError(fmt::format("{} is cut short: its last line, the checksum, is missing; {}",
+                                 path, kWhatToDo));
   }
   const std::string_view expected = text.substr(seal + kSealPrefix.size());
   const std::string_view body = text.substr(0, seal);
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  parser.AllowUnknownField(true);
-  const bool parsed = parser.ParseFromString(std::string(body), &manifest);
+  const Status parsed = ParseTextProto(body, UnknownFields::kSkip, manifest);
   if (manifest.format_version() > kFormatVersion) {
     return UserError(
         fmt::format("{} has format version {}; this plugpull reads up to {}: use a "
@@ -57,9 +47,12 @@ Status ParseManifest(const std::string& path, std::string_view text, Recording& 
                     path, manifest.format_version(), kFormatVersion));
   }
   if (image::FingerprintOf(AsBytes(body)).ToHex() + "\n" != expected) {
-    return UserError(fmt::format("{} is damaged: its checksum is wrong; record again", path));
+    return UserError(fmt::format("{} is damaged: its checksum is wrong; {}", path, kWhatToDo));
   }
-  if (!parsed) return UserError(fmt::format("{} cannot be read: {}", path, error.text));
+  if (!parsed.ok()) {
+    return UserError(
+        fmt::format("{} cannot be read: {}; {}", path, parsed.error().message, kWhatToDo));
+  }
   return OkStatus();
 }
 
@@ -147,17 +140,17 @@ Result<Reader> Reader::Open(const std::string& folder) {
   for (const RecordedFile& file : reader.manifest_.file()) {
     const std::string name = folder + "/" + file.name();
     if (!PlainName(file.name())) {
-      return UserError(
-          fmt::format("{} names the file '{}', which leads out of the folder", path, file.name()));
+      return UserError(fmt::format("{} names the file '{}', which leads out of the folder; {}",
+                                   path, file.name(), kWhatToDo));
     }
-    if (!os::Exists(name)) return UserError(fmt::format("{} is missing; record again", name));
+    if (!os::Exists(name)) return UserError(fmt::format("{} is missing; {}", name, kWhatToDo));
     PP_ASSIGN_OR_RETURN(const os::MappedFile mapped, os::MappedFile::Open(name));
     if (mapped.bytes().size() != file.bytes()) {
-      return UserError(fmt::format("{} is damaged: {} bytes, {} were recorded", name,
-                                   mapped.bytes().size(), file.bytes()));
+      return UserError(fmt::format("{} is damaged: {} bytes, {} were recorded; {}", name,
+                                   mapped.bytes().size(), file.bytes(), kWhatToDo));
     }
     if (image::FingerprintOf(mapped.bytes()).ToHex() != file.xxh3()) {
-      return UserError(fmt::format("{} is damaged: its checksum is wrong", name));
+      return UserError(fmt::format("{} is damaged: its checksum is wrong; {}", name, kWhatToDo));
     }
   }
   for (const RecordedDisk& disk : reader.manifest_.disk()) {
@@ -166,9 +159,8 @@ Result<Reader> Reader::Open(const std::string& folder) {
       return file.name() == disk.log_file();
     });
     if (!listed) {
-      return UserError(
-          fmt::format("{} names '{}', the log of disk {}, among no files; record again", path,
-                      disk.log_file(), disk.name()));
+      return UserError(fmt::format("{} names '{}', the log of disk {}, among no files; {}", path,
+                                   disk.log_file(), disk.name(), kWhatToDo));
     }
   }
   return reader;
@@ -182,17 +174,21 @@ const RecordedDisk* Reader::FindDisk(const std::string& name) const {
 }
 
 Result<std::vector<uint8_t>> Reader::ReadCompressed(const std::string& name, uint64_t size) const {
-  if (!PlainName(name)) return UserError(fmt::format("'{}' is no name of a recorded file", name));
+  if (!PlainName(name)) {
+    return UserError(fmt::format("'{}' is no name of a recorded file; {}", name, kWhatToDo));
+  }
   PP_ASSIGN_OR_RETURN(const os::MappedFile file, os::MappedFile::Open(folder_ + "/" + name));
   auto bytes = Decompress(file.bytes(), Bytes(size));
-  if (!bytes.ok()) return WithContext(std::move(bytes).error(), folder_ + "/" + name);
-  return bytes;
+  if (bytes.ok() || bytes.error().code != ErrorCode::kUser) return bytes;
+  return UserError(fmt::format("{}/{}: {}; {}", folder_, name, bytes.error().message, kWhatToDo));
 }
 
 Result<std::vector<uint8_t>> Reader::ReadLog(const RecordedDisk& disk) const {
   if (disk.log_bytes() > kLogBytesMax) {
-    return UserError(fmt::format("the log of disk {} has {} bytes; at most {} are read",
-                                 disk.name(), disk.log_bytes(), kLogBytesMax));
+    return UserError(
+        fmt::format("the log of disk {} has {} bytes; at most {} are read; "
+                    "record fewer operations",
+                    disk.name(), disk.log_bytes(), kLogBytesMax));
   }
   return ReadCompressed(disk.log_file(), disk.log_bytes());
 }
@@ -205,13 +201,14 @@ Result<std::vector<WorkloadTrace>> Reader::ReadTraces(const std::string& disk) c
                         os::MappedFile::Open(folder_ + "/" + file.name()));
     const auto size = ZSTD_getFrameContentSize(mapped.bytes().data(), mapped.bytes().size());
     if (size > kTraceBytesMax) {  // also the values that stand for errors
-      return UserError(fmt::format("{}/{} is damaged or longer than {} bytes", folder_, file.name(),
-                                   kTraceBytesMax));
+      return UserError(fmt::format("{}/{} is damaged or longer than {} bytes; {}", folder_,
+                                   file.name(), kTraceBytesMax, kWhatToDo));
     }
     PP_ASSIGN_OR_RETURN(const auto bytes, ReadCompressed(file.name(), size));
     WorkloadTrace trace;
     if (!trace.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-      return UserError(fmt::format("{}/{} holds no workload trace", folder_, file.name()));
+      return UserError(
+          fmt::format("{}/{} holds no workload trace; {}", folder_, file.name(), kWhatToDo));
     }
     if (trace.disk() == disk) traces.push_back(std::move(trace));
   }

@@ -2,24 +2,15 @@
 #include "framework/run/workdir.h"
 
 #include <fmt/format.h>
-#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
 #include "framework/os/file.h"
+#include "framework/recording/text_proto.h"
 
 namespace plugpull::run {
 namespace {
 
 constexpr Bytes kReportBytesMax(256 << 20);
-
-// Keeps the first error that the text parser finds, which would print all of them.
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, int column, const std::string& message) override {
-    if (text.empty()) text = fmt::format("line {}, column {}: {}", line + 1, column + 1, message);
-  }
-  std::string text;
-};
 
 }  // namespace
 
@@ -60,11 +51,9 @@ Result<ReportList> Workdir::ReadReports(const std::string& root) {
   }
   PP_ASSIGN_OR_RETURN(const std::string text, os::ReadFile(path, kReportBytesMax));
   ReportList reports;
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  if (!parser.ParseFromString(text, &reports)) {
-    return UserError(fmt::format("{} is damaged ({}); run again", path, error.text));
+  const Status parsed = recording::ParseTextProto(text, recording::UnknownFields::kRefuse, reports);
+  if (!parsed.ok()) {
+    return UserError(fmt::format("{} is damaged ({}); run again", path, parsed.error().message));
   }
   return reports;
 }
