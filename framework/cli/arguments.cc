@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <functional>
 #include <system_error>
@@ -25,6 +26,27 @@ constexpr char kExitStatusHelp[] =
     "ran.";
 
 constexpr unsigned kJobsMax = 1024;
+constexpr uint64_t kStatesMax = 10'000'000;
+constexpr uint64_t kCountMax = 1'000'000'000'000;
+
+// A whole number within bounds, as its digits say: CLI11 alone reads -1 as the largest number.
+CLI::Validator Number(uint64_t low, uint64_t high, const std::string& what_to_do) {
+  const auto judge = [=](const std::string& text) {
+    uint64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, value);
+    const bool whole = read.ec == std::errc() && read.ptr == end && !text.empty();
+    if (whole && value >= low && value <= high) return std::string();
+    return fmt::format("{} is no number from {} to {}; {}", text, low, high, what_to_do);
+  };
+  return CLI::Validator(judge, fmt::format("{} to {}", low, high), "number");
+}
+
+CLI::Validator Jobs() { return Number(1, kJobsMax, "leave it out for one for each processor"); }
+
+CLI::Validator MaxStates() {
+  return Number(1, kStatesMax, "more are looked at by several runs with different --seed");
+}
 
 // A seed as its digits say: CLI11 reads -1 as the largest number.
 CLI::Option* AddSeed(CLI::App& app, std::optional<uint64_t>& seed, const std::string& help) {
@@ -42,7 +64,7 @@ void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
   AddSeed(app, run.seed, "in place of every scenario's seed");
   app.add_option("--jobs,-j", run.jobs,
                  "guests and checking threads at a time (default: processors)")
-      ->check(CLI::Range(1U, kJobsMax));
+      ->check(Jobs());
   app.add_option("--shard", run.shard, "I/N: only the I-th of N parts of the runs, I from 1");
   app.add_option("--filter", run.filter, "regular expression on SCENARIO/VARIANT");
   app.add_option("--kernel", run.kernels, "in place of every scenario's kernel; may be repeated");
@@ -51,7 +73,7 @@ void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
   app.add_flag("--dry-run", run.dry_run, "print what would run");
   if (!checks) return;
   app.add_option("--repeat", run.repeat, "run everything so many times, seeds counting up")
-      ->check(CLI::Range(1U, 10000U));
+      ->check(Number(1, 10'000, "start it again for more, with another --seed"));
   app.add_option("--baseline", run.baseline, "report.json of an older run: only new findings fail");
   app.add_flag("--json", run.json, "JSON on stdout in place of the table");
 }
@@ -77,11 +99,10 @@ void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
   command
       ->add_option("--max-states", check.max_states,
                    "most states (default: as recorded; with --log 4000)")
-      ->check(CLI::Range(1U, 10000000U));
+      ->check(MaxStates());
   command->add_option("--out", check.out, "also write reports to this folder");
   AddSeed(*command, check.seed, "draw other states");
-  command->add_option("--jobs,-j", check.jobs, "threads (default: processors)")
-      ->check(CLI::Range(1U, kJobsMax));
+  command->add_option("--jobs,-j", check.jobs, "threads (default: processors)")->check(Jobs());
   command->add_flag("--e2fsck-only", check.e2fsck_only,
                     "recover and judge every image with e2fsck, nothing in process (slow)");
   command->add_option("--baseline", check.baseline,
@@ -93,7 +114,8 @@ void AddCheck(CLI::App& app, CheckArguments& check, int& status) {
 void AddStates(CLI::App& app, StateArguments& states, int& status) {
   CLI::App* list = app.add_subcommand("states", "list the crash states that a check looks at");
   list->add_option("recording", states.recording, "recording folder")->required();
-  list->add_option("--limit", states.limit, "print only so many (default: all)");
+  list->add_option("--limit", states.limit, "print only so many (default: all)")
+      ->check(Number(1, kCountMax, "leave it out for all"));
   list->callback([&] { status = ListStates(states); });
 
   CLI::App* write = app.add_subcommand("materialize", "write the image of a crash state");
@@ -135,13 +157,13 @@ CLI::App* AddDiagnosis(CLI::App& app, const std::string& name, const std::string
   command
       ->add_option("--finding", state.finding,
                    "which finding to keep while minimising (default: the worst of the state)")
-      ->check(CLI::IsMember({"METADATA_INCONSISTENT", "JOURNAL_REFUSED", "DURABILITY_LOST"}));
+      ->check(CLI::IsMember({"METADATA_INCONSISTENT", "JOURNAL_REFUSED", "DURABILITY_LOST",
+                             "STALE_DATA_EXPOSED", "TORN_WRITE"}));
   command
       ->add_option("--max-states", state.max_states,
                    "most states to judge while minimising (default: 2000)")
-      ->check(CLI::Range(1U, 10000000U));
-  command->add_option("--jobs,-j", state.jobs, "threads (default: processors)")
-      ->check(CLI::Range(1U, kJobsMax));
+      ->check(Number(1, kStatesMax, "leave it out for 2000"));
+  command->add_option("--jobs,-j", state.jobs, "threads (default: processors)")->check(Jobs());
   command->add_flag("--json", state.json, "JSON on stdout in place of the text");
   command->callback([&state, &status, name, run] {
     if (!state.log.empty()) {
@@ -181,8 +203,10 @@ void AddLog(CLI::App& app, LogArguments& log, int& status) {
   };
   CLI::App* show = command->add_subcommand("show", "print the entries");
   common(show);
-  show->add_option("--first", log.first, "first entry");
-  show->add_option("--count", log.count, "how many (default: all)");
+  show->add_option("--first", log.first, "first entry (default: 0)")
+      ->check(Number(0, kCountMax, "leave it out to begin at the first"));
+  show->add_option("--count", log.count, "how many (default: all)")
+      ->check(Number(1, kCountMax, "leave it out for all"));
   show->callback([&] { status = ShowLog(log); });
   CLI::App* stat = command->add_subcommand("stat", "count what is in it");
   common(stat);

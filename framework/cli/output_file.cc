@@ -12,6 +12,13 @@ namespace fs = std::filesystem;
 Status CheckOutputFile(const std::string& path) {
   if (path.empty()) return UserError("the name of the file to write is empty");
   std::error_code error;
+  const fs::path folder = fs::path(path).parent_path();
+  if (!folder.empty() && !fs::is_directory(folder, error)) {
+    return UserError(
+        fmt::format("{} cannot be written: there is no folder {}; make it, or name "
+                    "another file",
+                    path, folder.string()));
+  }
   const fs::file_status at = fs::symlink_status(path, error);
   if (at.type() == fs::file_type::symlink) {
     return UserError(
