@@ -331,16 +331,28 @@ Result<std::vector<TornWrite>> CrashSpace::TornWrites(size_t cut,
   for (const TornWrite& write : torn) {
     const uint64_t entry = write.tear.entry;
     const bool known = write.event < cut && events[write.event].entry == entry;
-    if (!known || !(write.event + 1 == cut || IsVolatile(write.event, cut)) ||
-        !write.tear.Fits(UnitsOf(write.event))) {
+    if (!known || !(write.event + 1 == cut || IsVolatile(write.event, cut))) {
       return UserError(fmt::format(
-          "log entry {} is no write that can arrive in this part at cut {} under the model '{}': "
-          "it has {} units, and is volatile or in flight there or not; an id belongs to the "
-          "recording that it was printed for",
-          entry, EntryOfCut(cut), model_.ToWords(), known ? UnitsOf(write.event) : 0));
+          "log entry {} is neither volatile nor in flight at cut {} under the model '{}', so it "
+          "cannot arrive in part; an id belongs to the recording that it was printed for",
+          entry, EntryOfCut(cut), model_.ToWords()));
+    }
+    const uint64_t units = UnitsOf(write.event);
+    if (units < 2) {
+      return UserError(
+          fmt::format("log entry {} is no write of two units of {} bytes or more, so "
+                      "it arrives whole or not at all; `plugpull log show` lists what "
+                      "is",
+                      entry, model_.atomic_unit));
+    }
+    if (!write.tear.Fits(units)) {
+      return UserError(fmt::format(
+          "the tear of log entry {} does not fit: the write has {} units of {} bytes, 0 to {}, of "
+          "which at least one arrives and one does not",
+          entry, units, model_.atomic_unit, units - 1));
     }
     if (!all_named || std::binary_search(lost.begin(), lost.end(), entry)) {
-      return UserError(fmt::format("log entry {} is lost and torn; choose one", entry));
+      return UserError(fmt::format("log entry {} is lost and torn; name it once", entry));
     }
   }
   return torn;

@@ -17,8 +17,8 @@
 // MODEL: cache (a flush makes durable) or lying (flushes are ignored), then .wN (only the last N
 // writes are volatile), .uN (writes tear at N bytes), .keep (discards leave the old bytes), .mkfs
 // (cut from the log's start). TEAR: first.N or last.N (so many units of the write arrived and no
-// others), without.I (unit I, counted from 0, did not arrive). Entries are numbers of log entries,
-// as `plugpull log show` prints them.
+// others), without.I.J... (units I, J..., counted from 0, did not arrive). Entries are numbers of
+// log entries, as `plugpull log show` prints them; each list ascends and names nothing twice.
 #pragma once
 
 #include <cstdint>
@@ -50,12 +50,16 @@ struct Tear {
   enum class Kind : uint8_t { kFirst, kLast, kWithout };
   uint64_t entry = 0;  // log entry
   Kind kind = Kind::kFirst;
-  uint64_t number =
-      1;  // of kFirst and kLast: units that arrived, at least 1; of kWithout: which not
+  // Of kFirst and kLast: units that arrived, at least 1; of kWithout: the first that did not.
+  uint64_t number = 1;
+  std::vector<uint64_t> also = {};  // of kWithout: others that did not, ascending, above `number`
   bool operator==(const Tear&) const = default;
   // Whether something is left of a write of so many units, and something missing.
-  bool Fits(uint64_t units) const { return units >= 2 && number < units; }
+  bool Fits(uint64_t units) const;
   bool Arrived(uint64_t unit, uint64_t units) const;
+  // The shortest name of a tear of a write of so many units. `missing`: ascending, some of them
+  // and not all.
+  static Tear Without(uint64_t entry, const std::vector<uint64_t>& missing, uint64_t units);
 };
 
 // Which of the volatile writes never reached the disk, and which did in part.
@@ -79,7 +83,8 @@ struct CrashStateId {
   bool operator==(const CrashStateId&) const = default;
 
   std::string ToString() const;
-  // A user error that says where the text stops being an id. At most 64 KiB of text.
+  // A user error that says where the text stops being an id. At most 64 KiB of text. A state has
+  // one name: lists that do not ascend are refused, not put in order.
   static Result<CrashStateId> Parse(std::string_view text);
 };
 

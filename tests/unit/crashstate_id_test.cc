@@ -59,6 +59,7 @@ TEST(CrashStateId, PrintsAsDocumented) {
         "vol:cache.w3.keep.mkfs@0-lose.0-older", "a-b:cache@1-older",
         "vol:cache.u512@1042-torn.1041.first.3", "vol:lying.w3.u4096.keep@7-torn.3.last.1",
         "vol:cache.u512@1042-lose.1031-torn.1041.without.0",
+        "vol:cache.u512@1042-torn.1041.without.0.2.5",
         "vol:cache.u1024@9-lose.1.5-torn.3.first.1-torn.7.last.2-older"}) {
     EXPECT_EQ(text(id), id);
   }
@@ -131,6 +132,9 @@ TEST(CrashStateId, WhatIsNoIdIsRefusedWithTheReason) {
                               "vol:cache.u512@1-torn.0.first.x",
                               "vol:cache.u512@1-torn.0.middle.1",
                               "vol:cache.u512@1-torn.0.first.1.1",
+                              "vol:cache.u512@1-torn.0.without.",
+                              "vol:cache.u512@1-torn.0.without.1.1",
+                              "vol:cache.u512@1-torn.0.without.2.1",
                               "vol:cache.u512@1-tornado.0.first.1",
                               "vol:cache.u512@1-torn.0.first.1-torn.0.last.1",
                               "vol:cache.u512@1-torn.1.first.1-torn.0.last.1",
@@ -147,6 +151,26 @@ TEST(CrashStateId, WhatIsNoIdIsRefusedWithTheReason) {
   }
   const auto parsed = CrashStateId::Parse("vol:cache@12-lose.x");
   EXPECT_THAT(parsed.error().ToString(), HasSubstr("'lose.x'"));
+}
+
+TEST(CrashStateId, TheReasonNamesWhatIsWrong) {
+  const auto says = [](const char* text) {
+    const auto parsed = CrashStateId::Parse(text);
+    return parsed.ok() ? "" : parsed.error().ToString();
+  };
+  EXPECT_THAT(says("vol:cache@9-lose.3.2"), HasSubstr("has 2 after 3, but has to ascend"));
+  EXPECT_THAT(says("vol:cache@9-keep.2.2"), HasSubstr("names 2 twice"));
+  EXPECT_THAT(says("vol:cache@9-lose.x"), HasSubstr("has 'x' for a log entry"));
+  EXPECT_THAT(says("vol:cache@-5"),
+              HasSubstr("'-5' is no cut: that is the number of a log entry, from 0 on"));
+  EXPECT_THAT(says("vol:cache@9-older-lose.3"), HasSubstr("'older' comes last in an id"));
+  EXPECT_THAT(says("vol:cache@9-older-older"), HasSubstr("'older' comes last in an id, and once"));
+  EXPECT_THAT(says("vol:cache@9-lose.1-lose.2"), HasSubstr("named once, right behind the cut"));
+  EXPECT_THAT(says("vol:cache.u512@9-torn.1.without.4.3"), HasSubstr("has 3 after 4"));
+  EXPECT_THAT(says("vol:cache.u512@9-torn.1.first.0"), HasSubstr("lets no unit arrive"));
+  EXPECT_THAT(says("vol:cache.u512@9-lose.1-torn.1.first.1"), HasSubstr("tears entry 1, which is"));
+  EXPECT_THAT(says("vol:cache.u512@9-torn.2.first.1-torn.1.first.1"),
+              HasSubstr("comes behind the tear of entry 2"));
 }
 
 TEST(CrashStateId, TheLengthIsBounded) {
@@ -195,6 +219,29 @@ TEST(Tear, SaysWhichUnitsArrived) {
   EXPECT_TRUE((Tear{0, Tear::Kind::kFirst, 3}).Fits(4));
   EXPECT_FALSE((Tear{0, Tear::Kind::kFirst, 4}).Fits(4)) << "nothing is missing";
   EXPECT_FALSE((Tear{0, Tear::Kind::kWithout, 0}).Fits(1)) << "nothing is left";
+}
+
+TEST(Tear, HasOneNameForEachSetOfUnits) {
+  for (uint64_t units = 2; units <= 9; ++units) {
+    for (uint64_t mask = 1; mask + 1 < (1ULL << units); ++mask) {
+      std::vector<uint64_t> missing;
+      for (uint64_t unit = 0; unit < units; ++unit) {
+        if ((mask >> unit & 1) != 0) missing.push_back(unit);
+      }
+      const Tear tear = Tear::Without(7, missing, units);
+      EXPECT_TRUE(tear.Fits(units));
+      for (uint64_t unit = 0; unit < units; ++unit) {
+        EXPECT_EQ(tear.Arrived(unit, units), (mask >> unit & 1) == 0) << units << " " << mask;
+      }
+      CrashStateId id;
+      id.disk = "vol";
+      id.model.atomic_unit = 512;
+      id.selection.torn = {tear};
+      EXPECT_EQ(*CrashStateId::Parse(id.ToString()), id) << id.ToString();
+    }
+  }
+  EXPECT_FALSE((Tear{0, Tear::Kind::kWithout, 0, {1}}).Fits(2)) << "nothing is left";
+  EXPECT_FALSE((Tear{0, Tear::Kind::kWithout, 0, {4}}).Fits(4)) << "past the end";
 }
 
 TEST(DeviceModel, SaysInWordsWhatItIs) {
