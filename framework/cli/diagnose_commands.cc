@@ -52,16 +52,17 @@ void PrintJson(const nlohmann::json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-const char* NameOf(Oracle oracle) { return oracle == CONTENT ? "content" : "fsck"; }
-
 nlohmann::json JsonOf(const run::MinimizedState& state) {
   return {{"from", state.from},
           {"id", state.id},
           {"class", FindingClass_Name(state.finding_class)},
-          {"oracle", NameOf(state.oracle)},
+          {"oracle", run::InWords(state.oracle)},
           {"evidence", state.evidence},
           {"lost_before", state.lost_before},
           {"lost", state.lost},
+          {"torn_units_before", state.torn_units_before},
+          {"torn_units", state.state.torn_units()},
+          {"torn", state.torn},
           {"states_judged", state.states_judged},
           {"max_states", state.states_max},
           {"one_minimal", state.one_minimal},
@@ -102,9 +103,10 @@ std::string FirstLines(const std::string& text) {
 std::string VerdictText(const run::StateExplanation& said) {
   std::string text = "Verdict\n";
   for (const auto& verdict : said.verdicts) {
-    text += fmt::format("  {:<9}{}", NameOf(verdict.oracle), verdict.outcome);
+    text += fmt::format("  {:<9}{}", run::InWords(verdict.oracle), verdict.outcome);
     if (verdict.finding_class != FINDING_UNSPECIFIED) {
       text += ": " + FindingClass_Name(verdict.finding_class);
+      if (said.torn) text += ", by a write that tore (TORN_WRITE)";
     }
     text += "\n" + Wrapped(FirstLines(verdict.evidence), 11);
   }
@@ -118,6 +120,8 @@ std::string LostText(const run::StateExplanation& said) {
   if (said.lost_count > kLostShown) {
     text += fmt::format("  and {} more\n", said.lost_count - kLostShown);
   }
+  if (said.torn) text += "Arrived in part\n";
+  for (const auto& torn : said.explanation.torn) text += Wrapped(torn.words, 2);
   return text;
 }
 
@@ -135,15 +139,23 @@ std::string ReasonText(const run::StateExplanation& said) {
     text +=
         Wrapped(fmt::format("- losing entry {} alone breaks no rule", fmt::join(without, ", ")), 2);
   }
+  for (size_t i = 0; i < std::min(reasons.remarks.size(), kRulesShown); ++i) {
+    text += Item(reasons.remarks[i]);
+  }
   return text + Wrapped(reasons.verdict, 2);
 }
 
 std::string TextOf(const run::StateExplanation& said) {
   std::string text = said.id + "\n";
   if (said.minimized) {
-    text += Wrapped(fmt::format("minimised from {} ({} of {} writes lost; {} states judged{})",
+    const std::string torn =
+        said.minimized->torn_units_before == 0
+            ? ""
+            : fmt::format(" and {} of {} torn units", said.minimized->state.torn_units(),
+                          said.minimized->torn_units_before);
+    text += Wrapped(fmt::format("minimised from {} ({} of {} writes lost{}; {} states judged{})",
                                 said.minimized->from, said.lost_count, said.minimized->lost_before,
-                                said.minimized->states_judged,
+                                torn, said.minimized->states_judged,
                                 said.minimized->one_minimal ? "" : ", until the budget ended"),
                     2);
   }
@@ -168,12 +180,14 @@ nlohmann::json JsonOf(const run::StateExplanation& said) {
                          {"lost_writes", said.lost_count},
                          {"verdict", said.explanation.verdict},
                          {"without_rule", said.explanation.without_rule},
+                         {"remarks", said.explanation.remarks},
+                         {"torn_write", said.torn},
                          {"advice", said.advice},
                          {"command", said.command}};
   if (said.minimized) json["minimized"] = JsonOf(*said.minimized);
   auto& verdicts = json["verdicts"] = nlohmann::json::array();
   for (const auto& verdict : said.verdicts) {
-    verdicts.push_back({{"oracle", NameOf(verdict.oracle)},
+    verdicts.push_back({{"oracle", run::InWords(verdict.oracle)},
                         {"outcome", verdict.outcome},
                         {"class", verdict.finding_class == FINDING_UNSPECIFIED
                                       ? ""
@@ -183,6 +197,10 @@ nlohmann::json JsonOf(const run::StateExplanation& said) {
   auto& lost = json["lost"] = nlohmann::json::array();
   for (const auto& one : said.explanation.lost) {
     lost.push_back({{"entry", one.entry}, {"what", one.words}});
+  }
+  auto& torn = json["torn"] = nlohmann::json::array();
+  for (const auto& one : said.explanation.torn) {
+    torn.push_back({{"entry", one.entry}, {"what", one.words}});
   }
   auto& rules = json["broken_rules"] = nlohmann::json::array();
   for (const auto& rule : said.explanation.rules) {

@@ -314,7 +314,7 @@ void AddTwins(const CrashSpace& space, Enumeration& enumeration) {
 }  // namespace
 
 Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed,
-                            const ext4::JournalLayout& journal) {
+                            const JournalTimeline* timeline) {
   Enumeration enumeration;
   size_t left = check.max_states();
   for (int i = 0; i < check.enumerate_size(); ++i) {
@@ -342,8 +342,8 @@ Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_
           all = enumerator.Window(wanted.window().writes());
           break;
         case Enumerate::kJournalGuided:
-          all = NameJournalStates(space, DecodeJournal(space.history(), space.base(), journal),
-                                  own_seed, index, budget, enumeration.states);
+          all = timeline == nullptr ||
+                NameJournalStates(space, *timeline, own_seed, index, budget, enumeration.states);
           break;
         case Enumerate::kTorn:
           all = NameTornStates(space, own_seed, index, budget, enumeration.states);

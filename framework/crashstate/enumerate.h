@@ -8,7 +8,7 @@
 
 #include "framework/base/result.h"
 #include "framework/crashstate/crash_space.h"
-#include "framework/ext4/journal.h"
+#include "framework/crashstate/journal_timeline.h"
 #include "framework/proto/scenario.pb.h"
 
 namespace plugpull::crashstate {
@@ -34,10 +34,10 @@ struct Enumeration {
 };
 
 // `check.enumerate` may not be empty; at most check.max_states states (twins for unknown order
-// come on top). `journal`: where the disk's lies, for journal_guided; that names nothing without
+// come on top). `timeline`: of the space's history, for journal_guided; that names nothing without
 // one.
 Enumeration EnumerateStates(const CrashSpace& space, const Check& check, uint64_t seed,
-                            const ext4::JournalLayout& journal = {});
+                            const JournalTimeline* timeline = nullptr);
 
 // The printable id of a state.
 CrashStateId IdOf(const CrashSpace& space, const StateSpec& spec);

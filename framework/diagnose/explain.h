@@ -33,9 +33,12 @@ struct Explanation {
   };
   std::string cut_after;    // last event before the cut that means something; empty: none
   std::vector<Lost> lost;   // in the order of the log
+  std::vector<Lost> torn;   // writes that arrived in part, and which part; in the order of the log
   std::vector<Rule> rules;  // broken ones
-  // Lost writes whose loss alone breaks none of the rules, by entry.
+  // Lost and torn writes that alone break none of the rules, by entry.
   std::vector<uint64_t> without_rule;
+  // What is no rule, and might be taken for one: file data under data=writeback.
+  std::vector<std::string> remarks;
   std::string verdict;  // one or two sentences: who had to keep the order
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Delta debugging over the lost writes of a crash state: ddmin of A. Zeller and R. Hildebrandt,
-// "Simplifying and Isolating Failure-Inducing Input" (IEEE TSE 28(2), 2002), and the cut moved
-// earlier where that keeps the failure. Pure: who judges a state is the caller's business.
+// Delta debugging over the lost writes and torn units of a crash state: ddmin of A. Zeller and R.
+// Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (IEEE TSE 28(2), 2002), and the
+// cut moved earlier where that keeps the failure. Pure: who judges a state is the caller's
+// business.
 //
 // Deterministic: states are judged in batches of one fixed size, in one order, and the first that
 // fails is taken, so neither the number of threads nor their timing changes anything.
@@ -16,11 +17,21 @@
 
 namespace plugpull::diagnose {
 
-// A cut and the events that were lost there, both as positions in a history.
+// A write that arrived in part.
+struct TornUnits {
+  size_t event = 0;
+  std::vector<uint64_t> missing;  // atomic units that did not arrive, ascending; never none or all
+  auto operator<=>(const TornUnits&) const = default;
+};
+
+// A cut and what was lost there; events are positions in a history.
 struct CutAndLost {
   size_t cut = 0;
-  std::vector<size_t> lost;  // ascending, all before the cut
+  std::vector<size_t> lost;          // ascending, all before the cut
+  std::vector<TornUnits> torn = {};  // by event, ascending; none of them lost, all before the cut
   auto operator<=>(const CutAndLost&) const = default;
+
+  size_t torn_units() const;
 };
 
 // For each state, whether it fails in the way that is looked for. A state that could not be judged
@@ -36,8 +47,8 @@ struct MinimizeOptions {
 struct MinimizeResult {
   CutAndLost state;            // the smallest that was found
   uint64_t states_judged = 0;  // each distinct state once; with those of the options
-  // No single lost write can be given back at this cut: each was tried. False when the budget
-  // ended before that was known.
+  // No single lost write and no single torn unit can be given back at this cut: each was tried.
+  // False when the budget ended before that was known.
   bool one_minimal = false;
   // The same with the cut one event earlier does not fail.
   bool cut_minimal = false;

@@ -34,8 +34,12 @@ class RuleFinder {
   explicit RuleFinder(const OrderingInput& input)
       : input_(input), history_(*input.history), line_(*input.timeline) {
     std::unordered_set<uint64_t> blocks;
-    for (const size_t event : input.state->lost) {
-      for (const BlockWrite& write : line_.WritesOf(event)) blocks.insert(write.block);
+    for (const size_t event : input.state->lost) losses_.push_back({event, nullptr});
+    for (const TornUnits& torn : input.state->torn) losses_.push_back({torn.event, &torn});
+    std::sort(losses_.begin(), losses_.end(),
+              [](const LostEvent& a, const LostEvent& b) { return a.event < b.event; });
+    for (const LostEvent& loss : losses_) {
+      for (const BlockWrite& write : line_.WritesOf(loss.event)) blocks.insert(write.block);
     }
     for (size_t i = 0; i < line_.writes.size(); ++i) {
       if (blocks.contains(line_.writes[i].block)) writes_to_[line_.writes[i].block].push_back(i);
@@ -48,29 +52,77 @@ class RuleFinder {
 
   std::vector<BrokenRule> Run() {
     std::vector<BrokenRule> all;
-    for (const size_t event : input_.state->lost) {
+    for (const LostEvent& loss : losses_) {
       found_.clear();
-      for (const BlockWrite& write : line_.WritesOf(event)) {
-        if (write.changes) Judge(write);
+      for (const BlockWrite& write : line_.WritesOf(loss.event)) {
+        if (!write.changes) continue;
+        const Part lost = LostOf(write, loss.torn);
+        if (lost == Part::kSome) JudgeTorn(write, *loss.torn);
+        if (lost == Part::kAll) Judge(write);
       }
       const auto better = [&](const BrokenRule& a, const BrokenRule& b) {
         return RankOf(a) < RankOf(b);
       };
       const auto best = std::min_element(found_.begin(), found_.end(), better);
-      if (best != found_.end()) all.push_back(std::move(*best));
+      if (best == found_.end()) continue;
+      all.push_back(*best);
+      if (best->kind != Kind::kSyncBeforeReturn) continue;
+      // A sync that returned says what is missed, and data=ordered why it is.
+      const auto data = std::ranges::find(found_, Kind::kDataBeforeCommit, &BrokenRule::kind);
+      if (data != found_.end()) all.push_back(*data);
+    }
+    return all;
+  }
+
+  std::vector<ReachableData> Reachable() {
+    std::vector<ReachableData> all;
+    for (const LostEvent& loss : losses_) {
+      for (const BlockWrite& write : line_.WritesOf(loss.event)) {
+        if (!write.changes || LostOf(write, loss.torn) != Part::kAll) continue;
+        const auto commit = CommitThatReaches(write);
+        if (!commit) continue;
+        all.push_back({loss.event, write.block, commit->transaction, commit->event});
+        break;
+      }
     }
     return all;
   }
 
  private:
+  struct LostEvent {
+    size_t event;
+    const TornUnits* torn;  // null: lost whole
+  };
+  enum class Part : uint8_t { kNone, kSome, kAll };
+
+  // How much of a block did not arrive.
+  Part LostOf(const BlockWrite& write, const TornUnits* torn) const {
+    if (torn == nullptr) return Part::kAll;
+    const Event& event = history_.events[write.event];
+    const uint64_t start = std::max(write.block * line_.block_bytes, event.offset.value);
+    const uint64_t end =
+        std::min((write.block + 1) * line_.block_bytes, (event.offset + event.length).value);
+    const uint64_t first = (start - event.offset.value) / input_.atomic_unit;
+    const uint64_t last = (end - event.offset.value - 1) / input_.atomic_unit;
+    const auto& missing = torn->missing;
+    const auto from = std::lower_bound(missing.begin(), missing.end(), first);
+    const auto to = std::upper_bound(missing.begin(), missing.end(), last);
+    if (from == to) return Part::kNone;
+    return static_cast<uint64_t>(to - from) == last - first + 1 ? Part::kAll : Part::kSome;
+  }
+  // Whole: what arrived in part proves nothing.
   bool Arrived(size_t event) const {
+    const auto loss =
+        std::lower_bound(losses_.begin(), losses_.end(), event,
+                         [](const LostEvent& one, size_t wanted) { return one.event < wanted; });
     return event >= history_.base && event < input_.state->cut &&
-           !std::binary_search(input_.state->lost.begin(), input_.state->lost.end(), event);
+           (loss == losses_.end() || loss->event != event);
   }
   // Lower is better.
-  std::tuple<bool, bool, Kind> RankOf(const BrokenRule& rule) const {
+  std::tuple<bool, bool, bool, Kind> RankOf(const BrokenRule& rule) const {
     const bool aside = rule.kind == Kind::kSyncBeforeReturn && !input_.prefer_sync;
-    return {aside, rule.arrived + 1 != input_.state->cut, rule.kind};
+    return {rule.kind != Kind::kBlockIsAtomic, aside, rule.arrived + 1 != input_.state->cut,
+            rule.kind};
   }
   const BlockWrite& WriteAt(size_t index) const { return line_.writes[index]; }
   uint64_t EntryOf(size_t event) const { return history_.events[event].entry; }
@@ -109,7 +161,8 @@ class RuleFinder {
     if (write.role == BlockRole::kCheckpoint) JudgeCheckpoint(write);
     if (write.role == BlockRole::kJournalSuper) JudgeJournalSuper(write);
     if (SetsNeedsRecovery(write)) JudgeBeginning(write, Kind::kRecoveryBeforeCommit);
-    const bool data = write.role == BlockRole::kOther && input_.is_file_data(write.block);
+    const bool data = IsFileData(write);
+    if (data && input_.data_mode == ext4::DataMode::kOrdered) JudgeData(write);
     if (data || InLog(write.role) || write.role == BlockRole::kCommit) JudgeSync(write);
   }
 
@@ -225,6 +278,78 @@ class RuleFinder {
                     EntryOf(write.event)));
   }
 
+  bool IsFileData(const BlockWrite& write) const {
+    return write.role == BlockRole::kOther && input_.is_file_data(write.block);
+  }
+
+  // The commit block behind a lost write of file data that made the block reachable, and arrived.
+  std::optional<BlockWrite> CommitThatReaches(const BlockWrite& write) const {
+    if (!input_.reached_by || !IsFileData(write)) return std::nullopt;
+    const auto transaction = input_.reached_by(write);
+    if (!transaction || !line_.transactions[*transaction].commit) return std::nullopt;
+    const BlockWrite& commit = WriteAt(*line_.transactions[*transaction].commit);
+    if (commit.event < write.event || !Arrived(commit.event) || Superseded(write, commit.event)) {
+      return std::nullopt;
+    }
+    return commit;
+  }
+
+  void JudgeData(const BlockWrite& write) {
+    const auto commit = CommitThatReaches(write);
+    if (!commit) return;
+    Add(Kind::kDataBeforeCommit, write, commit->event,
+        fmt::format("the {} (entry {}), which makes it reachable, reached the disk before the {} "
+                    "(entry {}): under data=ordered file data must be durable before the "
+                    "transaction that makes it reachable commits",
+                    input_.words_of(*commit), EntryOf(commit->event), input_.words_of(write),
+                    EntryOf(write.event)));
+  }
+
+  // Who took a block of this kind to be there as a whole.
+  const char* WhoRelied(const BlockWrite& write) const {
+    switch (write.role) {
+      case BlockRole::kDescriptor:
+      case BlockRole::kRevoke:
+        return "recovery reads it as one, and a checksum at its end only tells that it is not";
+      case BlockRole::kDataCopy:
+        return "recovery writes it home as one when its transaction has committed";
+      case BlockRole::kCommit:
+        return "a transaction has committed when its commit block is there, and not in part";
+      case BlockRole::kJournalSuper:
+        return "jbd2 overwrites it in place, and there is no other copy";
+      case BlockRole::kCheckpoint:
+        return "ext4 writes metadata home as one, and only as long as the journal holds the "
+               "transaction can a replay mend it";
+      case BlockRole::kJournalOther:
+        return "recovery may come to read it as one";
+      case BlockRole::kOther:
+        break;
+    }
+    if (write.block == ext4::kSuperblockAt / line_.block_bytes) {
+      return "ext4 overwrites the superblock in place, with one checksum over all of it";
+    }
+    return IsFileData(write) ? "nothing promises the data before a sync has returned"
+                             : "ext4 writes metadata in place as one, and this write is in no "
+                               "transaction of the journal";
+  }
+
+  void JudgeTorn(const BlockWrite& write, const TornUnits& torn) {
+    BrokenRule rule{
+        Kind::kBlockIsAtomic, write.event, write.event,
+        fmt::format("the {} (entry {}) arrived in part ({}): a block of {} bytes is "
+                    "not atomic on a disk that tears at {} bytes; {}",
+                    input_.words_of(write), EntryOf(write.event), input_.units_words(torn),
+                    line_.block_bytes, input_.atomic_unit, WhoRelied(write)),
+        std::nullopt};
+    // What is in flight when the power goes was promised nothing yet.
+    const bool in_flight = write.event + 1 == input_.state->cut;
+    if (history_.events[write.event].fua && !in_flight) rule.promised_by = write.event;
+    for (size_t i = write.event + 1; i < input_.state->cut && !rule.promised_by; ++i) {
+      if (history_.events[i].HasFlush()) rule.promised_by = i;
+    }
+    found_.push_back(std::move(rule));
+  }
+
   std::optional<size_t> FirstCommitBehind(size_t event) const {
     auto it = std::lower_bound(commits_.begin(), commits_.end(), line_.first_write[event + 1]);
     for (; it != commits_.end() && WriteAt(*it).event < input_.state->cut; ++it) {
@@ -259,6 +384,7 @@ class RuleFinder {
   const OrderingInput& input_;
   const blocklog::History& history_;
   const crashstate::JournalTimeline& line_;
+  std::vector<LostEvent> losses_;                                // lost and torn, ascending
   std::unordered_map<uint64_t, std::vector<size_t>> writes_to_;  // of blocks with a loss
   std::vector<size_t> commits_;                                  // writes, ascending
   std::vector<BrokenRule> found_;                                // by the loss of one event
@@ -268,6 +394,10 @@ class RuleFinder {
 
 const char* BrokenRuleName(Kind kind) {
   switch (kind) {
+    case Kind::kBlockIsAtomic:
+      return "block-is-atomic";
+    case Kind::kDataBeforeCommit:
+      return "data-before-commit";
     case Kind::kJournalBeforeCommit:
       return "journal-before-commit";
     case Kind::kHomeBeforeTail:
@@ -286,6 +416,10 @@ const char* BrokenRuleName(Kind kind) {
       return "commits-in-order";
   }
   return "";
+}
+
+std::vector<ReachableData> FindReachableData(const OrderingInput& input) {
+  return RuleFinder(input).Reachable();
 }
 
 std::vector<BrokenRule> FindBrokenRules(const OrderingInput& input) {

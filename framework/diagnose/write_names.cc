@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "framework/base/check.h"
+
 namespace plugpull::diagnose {
 
 using blocklog::Event;
@@ -19,6 +21,46 @@ namespace {
 constexpr size_t kNamedMax = 4;  // blocks of one write, and inodes of one block
 
 bool SaysLittle(Use::Kind kind) { return kind == Use::Kind::kFree || kind == Use::Kind::kUnknown; }
+
+// Lies where mkfs has put it, for as long as the file system lives.
+bool StaysInPlace(Use::Kind kind) {
+  switch (kind) {
+    case Use::Kind::kOutside:
+    case Use::Kind::kSuperblock:
+    case Use::Kind::kGroupDescriptors:
+    case Use::Kind::kBlockBitmap:
+    case Use::Kind::kInodeBitmap:
+    case Use::Kind::kInodeTable:
+    case Use::Kind::kJournal:
+    case Use::Kind::kReservedInode:
+      return true;
+    case Use::Kind::kFree:
+    case Use::Kind::kUnknown:
+    case Use::Kind::kFolder:
+    case Use::Kind::kFile:
+    case Use::Kind::kTree:
+    case Use::Kind::kAttributes:
+      return false;
+  }
+  return false;
+}
+
+// "unit 3", "units 0-2 and 5".
+std::string NumbersInWords(const std::vector<uint64_t>& units) {
+  std::vector<std::string> runs;
+  for (size_t i = 0; i < units.size();) {
+    size_t end = i + 1;
+    while (end < units.size() && units[end] == units[end - 1] + 1) ++end;
+    runs.push_back(end - i == 1 ? fmt::format("{}", units[i])
+                                : fmt::format("{}-{}", units[i], units[end - 1]));
+    i = end;
+  }
+  const std::string last = runs.back();
+  runs.pop_back();
+  const std::string all =
+      runs.empty() ? last : fmt::format("{} and {}", fmt::join(runs, ", "), last);
+  return (units.size() == 1 ? "unit " : "units ") + all;
+}
 
 }  // namespace
 
@@ -43,6 +85,9 @@ std::string WriteNames::BlockInWords(uint64_t block, size_t event) const {
   const ext4::BlockRoles* roles = RolesFor(block, event);
   if (roles == nullptr) return "for what is not known";
   if (roles != roles_) return roles->InWords(block) + ", when it was written";
+  if (when_ == RolesOf::kBase && !StaysInPlace(roles->UseOf(block).kind)) {
+    return "file or folder block";
+  }
   if (roles->UseOf(block).kind == Use::Kind::kFree) return "free at the cut";
   return roles->InWords(block);
 }
@@ -126,6 +171,18 @@ std::string WriteNames::EventInWords(size_t event) const {
   return entry + fmt::format("{}", fmt::join(words, "; "));
 }
 
+std::string WriteNames::UnitsInWords(size_t event, const std::vector<uint64_t>& missing,
+                                     uint32_t unit_bytes) const {
+  const uint64_t units = history_.events[event].length.value / unit_bytes;
+  std::vector<uint64_t> arrived;
+  for (uint64_t unit = 0; unit < units; ++unit) {
+    if (!std::binary_search(missing.begin(), missing.end(), unit)) arrived.push_back(unit);
+  }
+  PP_CHECK(!arrived.empty() && !missing.empty());
+  return fmt::format("of its {} units of {} bytes {} arrived, {} did not", units, unit_bytes,
+                     NumbersInWords(arrived), NumbersInWords(missing));
+}
+
 std::span<const uint8_t> WriteNames::BytesOf(const BlockWrite& write) const {
   const Event& event = history_.events[write.event];
   const uint64_t at = write.block * timeline_.block_bytes;
@@ -162,12 +219,15 @@ std::string WriteNames::ChangedInodes(const BlockWrite& write) const {
     if (std::equal(one.begin(), one.end(), before.begin() + static_cast<ptrdiff_t>(i * size))) {
       continue;
     }
-    changed.push_back(roles_->InodeInWords(roles_->FirstInodeOf(block) + static_cast<uint32_t>(i)));
+    const uint32_t inode = roles_->FirstInodeOf(block) + static_cast<uint32_t>(i);
+    changed.push_back(when_ == RolesOf::kBase ? fmt::format("{}", inode)
+                                              : roles_->InodeInWords(inode));
   }
   if (changed.empty()) return {};
   const size_t more = changed.size() > kNamedMax ? changed.size() - kNamedMax : 0;
   changed.resize(changed.size() - more);
-  return fmt::format(", changes {}{}", fmt::join(changed, ", "),
+  const char* kind = when_ == RolesOf::kCut ? "" : changed.size() == 1 ? "inode " : "inodes ";
+  return fmt::format(", changes {}{}{}", kind, fmt::join(changed, ", "),
                      more == 0 ? "" : fmt::format(" and {} more", more));
 }
 

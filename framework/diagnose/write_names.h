@@ -17,10 +17,14 @@ namespace plugpull::diagnose {
 // One thread at a time.
 class WriteNames {
  public:
+  // When the image was that `roles` are of. Those of the base say where metadata lies, and nothing
+  // of files: they came later.
+  enum class RolesOf : uint8_t { kCut, kBase };
   // All outlive it. `roles` may be null: then blocks have numbers only.
   WriteNames(const blocklog::History& history, const crashstate::JournalTimeline& timeline,
-             std::span<const uint8_t> base, const ext4::BlockRoles* roles)
-      : history_(history), timeline_(timeline), base_(base), roles_(roles) {}
+             std::span<const uint8_t> base, const ext4::BlockRoles* roles,
+             RolesOf when = RolesOf::kCut)
+      : history_(history), timeline_(timeline), base_(base), roles_(roles), when_(when) {}
 
   // For what `roles` calls free or unknown: the roles right after an event.
   void AddRolesAfter(size_t event, ext4::BlockRoles roles) {
@@ -33,6 +37,9 @@ class WriteNames {
   std::string WordsOf(const crashstate::BlockWrite& write) const;
   // "entry 1031: checkpoint of block 276 ..., by transaction 301; changes inode 31 (/d3/f80)".
   std::string EventInWords(size_t event) const;
+  // "of its 8 units of 512 bytes units 0-2 arrived, units 3-7 did not". `missing`: ascending.
+  std::string UnitsInWords(size_t event, const std::vector<uint64_t>& missing,
+                           uint32_t unit_bytes) const;
   bool IsFileData(uint64_t block) const;
 
  private:
@@ -50,6 +57,7 @@ class WriteNames {
   const crashstate::JournalTimeline& timeline_;
   std::span<const uint8_t> base_;
   const ext4::BlockRoles* roles_;
+  RolesOf when_;
   std::map<size_t, ext4::BlockRoles> after_;
 };
 

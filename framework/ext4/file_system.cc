@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "framework/ext4/memory_io.h"
 #include "framework/ext4/superblock.h"
@@ -149,6 +150,20 @@ Result<void> FileSystem::Read(uint32_t inode, uint64_t offset, std::span<uint8_t
   return OkStatus();
 }
 
+std::optional<uint64_t> FileSystem::DataBlock(uint32_t inode, uint64_t place) {
+  const auto node = impl_->NodeOf(inode);
+  const bool within = node.ok() && node->regular && node->links > 0 &&
+                      place <= std::numeric_limits<uint64_t>::max() / impl_->fs->blocksize &&
+                      place * impl_->fs->blocksize < node->size_bytes;
+  if (!within) return std::nullopt;
+  int flags = 0;
+  blk64_t block = 0;
+  const errcode_t error =
+      ext2fs_bmap2(impl_->fs, inode, nullptr, nullptr, 0, place, &flags, &block);
+  if (error != 0 || block == 0 || (flags & BMAP_RET_UNINIT) != 0) return std::nullopt;
+  return block;
+}
+
 Result<std::string> FileSystem::Target(uint32_t inode) {
   ext2_inode raw{};
   impl_->ForgetInodes();
@@ -167,29 +182,6 @@ Result<std::string> FileSystem::Target(uint32_t inode) {
   }
   PP_RETURN_IF_ERROR(Read(inode, 0, {reinterpret_cast<uint8_t*>(target.data()), target.size()}));
   return target;
-}
-
-std::vector<FileSystem::MetadataRange> FileSystem::MetadataRanges() const {
-  using Kind = MetadataRange::Kind;
-  const ext2_filsys fs = impl_->fs;
-  std::vector<MetadataRange> ranges;
-  ranges.push_back(
-      {Kind::kGroupDescriptors, 0, fs->super->s_first_data_block + 1ULL, fs->desc_blocks});
-  for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
-    ranges.push_back({Kind::kBlockBitmap, group, ext2fs_block_bitmap_loc(fs, group), 1});
-    ranges.push_back({Kind::kInodeBitmap, group, ext2fs_inode_bitmap_loc(fs, group), 1});
-    ranges.push_back(
-        {Kind::kInodeTable, group, ext2fs_inode_table_loc(fs, group), fs->inode_blocks_per_group});
-  }
-  std::sort(ranges.begin(), ranges.end(),
-            [](const auto& a, const auto& b) { return a.first_block < b.first_block; });
-  return ranges;
-}
-
-uint32_t FileSystem::inodes_per_group() const { return impl_->fs->super->s_inodes_per_group; }
-
-uint32_t FileSystem::inodes_per_block() const {
-  return impl_->fs->blocksize / EXT2_INODE_SIZE(impl_->fs->super);
 }
 
 Result<std::vector<uint64_t>> FileSystem::JournalBlocks() {

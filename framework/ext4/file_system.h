@@ -53,20 +53,13 @@ class FileSystem {
   // Fills `out` from a regular file; what is behind its end, and holes, are zeroes.
   Result<void> Read(uint32_t inode, uint64_t offset, std::span<uint8_t> out);
 
+  // The block that holds block `place` of a regular file; nothing for a hole, for what is behind
+  // the file's end, for blocks that are allocated and count as not written, and without such a
+  // file.
+  std::optional<uint64_t> DataBlock(uint32_t inode, uint64_t place);
+
   // What a symbolic link points to.
   Result<std::string> Target(uint32_t inode);
-
-  // Where the metadata of the block groups lies, in blocks, ascending.
-  struct MetadataRange {
-    enum class Kind : uint8_t { kGroupDescriptors, kBlockBitmap, kInodeBitmap, kInodeTable };
-    Kind kind;
-    uint32_t group;
-    uint64_t first_block;
-    uint64_t blocks;
-  };
-  std::vector<MetadataRange> MetadataRanges() const;
-  uint32_t inodes_per_group() const;
-  uint32_t inodes_per_block() const;
 
   // Blocks of the journal inode, by their place in the journal; empty without an internal journal.
   Result<std::vector<uint64_t>> JournalBlocks();

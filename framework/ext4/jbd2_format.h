@@ -20,6 +20,7 @@ inline constexpr size_t kSuperChecksumAt = 0xfc;
 inline constexpr size_t kTailBytes = 4;  // checksum at the end of descriptor and revoke blocks
 inline constexpr size_t kCommitChecksumAt = 16;  // h_chksum[0]
 inline constexpr size_t kCommitTimeAt = 48;
+inline constexpr size_t kCommitHeaderBytes = 64;  // struct commit_header; zeroes behind it
 
 inline uint32_t Be16(std::span<const uint8_t> bytes, size_t at) {
   return static_cast<uint32_t>(bytes[at]) << 8 | bytes[at + 1];

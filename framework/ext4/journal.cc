@@ -190,7 +190,10 @@ JournalInspection InspectJournal(const BlockReader& read, const JournalLayout& l
   if (super->start == 0) return inspection;
   JournalLog log(read, layout, JournalLog::Bytes::kPassing);
   log.Start(*super);
-  if (!log.refusal().empty()) return refuse(log.refusal());
+  if (!log.refusal().empty()) {
+    inspection.disputed = log.disputed();
+    return refuse(log.refusal());
+  }
   if (log.complete() == 0) return inspection;
   inspection.outcome = JournalInspection::Outcome::kReplays;
   inspection.transactions = static_cast<uint32_t>(log.complete());

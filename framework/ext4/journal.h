@@ -95,6 +95,10 @@ struct JournalInspection {
   // up even where it would only empty the journal, because the file system does not ask for
   // recovery (jbd2_journal_wipe scans, too).
   bool refused_by_scan = false;
+  // Of kRefused: a commit block that is whole in its header alone. e2fsck 1.47 refuses it; kernels
+  // with "jbd2: avoid mount failed when commit block is partial submitted" (6.11, and stable ones
+  // since 2024) take it for a commit block that tore, and replay the transaction.
+  bool disputed = false;
   // Of kReplays: places in the journal that belong to complete transactions, in their order. No
   // other block of the log, but the journal superblock, shapes what recovery makes.
   std::vector<uint32_t> used;

@@ -58,6 +58,7 @@ void JournalLog::Forget(size_t kept) {
   revokes_.resize(kept == 0 ? 0 : transactions_[kept - 1].revokes_end);
   transactions_.resize(kept);
   refusal_.clear();
+  disputed_ = false;
 }
 
 // A place that is read twice counts as read by the first that did.
@@ -200,6 +201,17 @@ void JournalLog::ReadRevokes(Open& open, std::span<const uint8_t> bytes) {
   revokes_.insert(revokes_.end(), homes.begin(), homes.end());
 }
 
+// jbd2_commit_block_csum_verify_partial in fs/jbd2/recovery.c: a commit block is zeroes behind its
+// header, so one that tore behind its first sector has the checksum that its header has with
+// zeroes.
+bool JournalLog::HeaderAloneValid(std::span<const uint8_t> bytes) const {
+  if (!checksums_ || bytes.size() <= jbd2::kCommitHeaderBytes) return false;
+  std::vector<uint8_t> whole(bytes.size());
+  std::copy_n(bytes.begin(), jbd2::kCommitHeaderBytes, whole.begin());
+  return jbd2::ChecksumWithout(seed_, whole, jbd2::kCommitChecksumAt) ==
+         jbd2::Be32(bytes, jbd2::kCommitChecksumAt);
+}
+
 bool JournalLog::ReadCommit(Open& open, std::span<const uint8_t> bytes) {
   Transaction done;
   done.commit_time = static_cast<uint64_t>(jbd2::Be32(bytes, jbd2::kCommitTimeAt)) << 32 |
@@ -213,6 +225,15 @@ bool JournalLog::ReadCommit(Open& open, std::span<const uint8_t> bytes) {
   }
   done.commit_valid = ChecksumValid(bytes, jbd2::kCommitChecksumAt);
   if (!done.commit_valid && stale) return false;
+  if (!done.commit_valid && HeaderAloneValid(bytes)) {
+    disputed_ = true;
+    refusal_ = fmt::format(
+        "transaction {}: the commit block is as written in its header alone; Linux 6.11 and "
+        "later, and stable kernels with that change, take it for one that tore and replay the "
+        "transaction; others and e2fsck 1.47 give up",
+        open.sequence);
+    return false;
+  }
   if (!done.commit_valid && !super_.async_commit()) {
     refusal_ = fmt::format("transaction {}: the commit block's checksum is wrong", open.sequence);
     return false;

@@ -53,6 +53,8 @@ class JournalLog {
   const JournalSuper& super() const { return super_; }
   // Why the kernel gives up while it looks for the end of the log; empty when it does not.
   const std::string& refusal() const { return refusal_; }
+  // Of a refusal: newer kernels go on there.
+  bool disputed() const { return disputed_; }
   // Transactions that recovery replays; those behind them were read, too.
   size_t complete() const { return complete_; }
   const std::vector<Transaction>& transactions() const { return transactions_; }
@@ -91,6 +93,9 @@ class JournalLog {
   bool ReadDescriptor(Open& open, std::span<const uint8_t> bytes);
   void ReadRevokes(Open& open, std::span<const uint8_t> bytes);
   bool ReadCommit(Open& open, std::span<const uint8_t> bytes);
+  // Of a commit block whose checksum is wrong: whether it is right when all behind the header was
+  // zeroes.
+  bool HeaderAloneValid(std::span<const uint8_t> bytes) const;
   void Forget(size_t kept);
   void MarkRead(uint32_t place);
   void FindEnd();
@@ -106,6 +111,7 @@ class JournalLog {
   std::vector<Transaction> transactions_;
   size_t complete_ = 0;
   std::string refusal_;
+  bool disputed_ = false;
   std::vector<uint32_t> places_;
   std::vector<Write> writes_;
   std::vector<uint64_t> revokes_;

@@ -2,7 +2,6 @@
 #include "framework/ext4/journal_recovery.h"
 
 #include <algorithm>
-#include <set>
 
 #include "framework/ext4/jbd2_format.h"
 #include "framework/ext4/orphan_processing.h"
@@ -18,23 +17,13 @@ void PutLe(std::span<uint8_t> bytes, size_t at, uint32_t value, size_t count) {
   for (size_t i = 0; i < count; ++i) bytes[at + i] = static_cast<uint8_t>(value >> (8 * i));
 }
 
-// Whether every block of the layout is a whole block of the image, and none comes twice.
-bool Fits(const JournalLayout& layout, const image::CowImage& image) {
-  const uint64_t whole = image.size_bytes() / image.block_bytes();
-  if (image.size_bytes() < kSuperblockAt + kSuperblockBytes) return false;
-  if (image.block_bytes() < kSuperblockBytes) return false;
-  if (layout.blocks.empty()) return true;
-  const std::set<uint64_t> blocks(layout.blocks.begin(), layout.blocks.end());
-  return layout.block_bytes == image.block_bytes() && blocks.size() == layout.blocks.size() &&
-         *blocks.rbegin() < whole;
-}
-
 }  // namespace
 
 JournalRecovery::JournalRecovery(const image::CowImage& raw, JournalLayout layout)
     : raw_(raw),
       layout_(std::move(layout)),
-      usable_(Fits(layout_, raw)),
+      fingerprint_(layout_, raw),
+      usable_(fingerprint_.usable()),
       super_block_(kSuperblockAt / raw.block_bytes()),
       recovered_(raw.base(), raw.store()),
       log_([this](uint64_t block) { return raw_.Block(block); }, layout_,
@@ -47,9 +36,9 @@ JournalRecovery::JournalRecovery(const image::CowImage& raw, JournalLayout layou
   if (usable_) {
     for (uint32_t place = 0; place < layout_.blocks.size(); ++place) {
       place_of_.emplace(layout_.blocks[place], place);
-      if (place != 0) recovered_.KeepApart(layout_.blocks[place]);
     }
   }
+  fingerprint_.Prepare(recovered_);
   raw.ForEachDifference([&](uint64_t block, const image::Content&) { dirty_.push_back(block); });
 }
 
@@ -62,6 +51,7 @@ const RecoveryReport& JournalRecovery::Update(std::span<const uint64_t> changed)
   const Need need = WhatIsNeeded();
   report_.outcome = need.outcome;
   report_.reason = need.reason;
+  report_.disputed = need.disputed;
   Place(need.replay);
   if (need.discard) PatchJournal({.empty = true});
   if (!need.finish) return report_;
@@ -118,7 +108,10 @@ JournalRecovery::Need JournalRecovery::WhatIsNeeded() {
   if (has_log) {
     const std::string& refusal =
         log_read_ && journal_problem_.empty() ? log_.refusal() : journal_problem_;
-    if (!refusal.empty()) return {.outcome = Outcome::kRefused, .reason = refusal};
+    if (!refusal.empty()) {
+      const bool disputed = &refusal == &log_.refusal() && log_.disputed();
+      return {.outcome = Outcome::kRefused, .reason = refusal, .disputed = disputed};
+    }
   }
   Need need{.outcome = Outcome::kRecovered};
   if (super->needs_recovery()) {
@@ -260,47 +253,7 @@ void JournalRecovery::PatchSuper(const SuperEdit& edit) {
   Patch(super_block_, block);
 }
 
-std::optional<JournalSuper> JournalRecovery::RecoveredJournal() const {
-  if (!usable_ || layout_.blocks.empty()) return std::nullopt;
-  const auto parsed = ParseJournalSuper(recovered_.Block(layout_.blocks[0]));
-  return parsed.ok() ? std::optional(*parsed) : std::nullopt;
-}
-
-image::Fingerprint JournalRecovery::MaskedSuper(std::span<const uint8_t> block) const {
-  const auto [it, added] = masked_supers_.try_emplace(block.data());
-  if (!added) return it->second;
-  std::vector<uint8_t> bytes(block.begin(), block.end());
-  const auto super = std::span(bytes).subspan(kSuperblockAt % block.size(), kSuperblockBytes);
-  image::FingerprintStream stream;
-  if (const auto parsed = ParseSuperblockBytes(super); parsed.ok()) {
-    const auto ranges = CounterRanges(*parsed);
-    stream.AddNumber(ranges.size());  // what is masked in one must not equal zeroes in another
-    for (const ByteRange& range : ranges) {
-      const auto masked = super.subspan(range.start - kSuperblockAt, range.end - range.start);
-      std::fill(masked.begin(), masked.end(), 0);
-    }
-  }
-  stream.Add(bytes);
-  return it->second = stream.Finish();
-}
-
-image::Fingerprint JournalRecovery::fingerprint() const {
-  image::DifferenceSum sum = recovered_.sum();
-  if (usable_) {
-    if (const image::Content* super = recovered_.Difference(super_block_)) {
-      sum.Subtract(image::TermOf(super_block_, super->fingerprint));
-      const image::Fingerprint now = MaskedSuper(recovered_.Block(super_block_));
-      if (now != MaskedSuper(recovered_.BaseBlock(super_block_))) {
-        sum.Add(image::TermOf(super_block_, now));
-      }
-    }
-  }
-  const auto journal = RecoveredJournal();
-  const bool empty = journal && journal->start == 0;
-  const image::DifferenceSum log = empty ? image::DifferenceSum() : recovered_.apart_sum();
-  const uint64_t words[5] = {empty, sum.high, sum.low, log.high, log.low};
-  return image::FingerprintOf({reinterpret_cast<const uint8_t*>(words), sizeof words});
-}
+image::Fingerprint JournalRecovery::fingerprint() const { return fingerprint_.Of(recovered_); }
 
 RecoveryReport RecoverImage(std::span<const uint8_t> image) {
   const auto super = ParseSuperblock(image);

@@ -18,6 +18,7 @@
 
 #include "framework/ext4/journal.h"
 #include "framework/ext4/journal_log.h"
+#include "framework/ext4/recovered_fingerprint.h"
 #include "framework/ext4/recovery_shape.h"
 #include "framework/ext4/superblock.h"
 #include "framework/image/cow_image.h"
@@ -33,6 +34,7 @@ struct RecoveryReport {
   };
   Outcome outcome = Outcome::kClean;
   std::string reason = {};       // of kRefused and kElsewhere; of kClean where there is no ext4
+  bool disputed = false;         // of kRefused: as of JournalInspection
   uint32_t transactions = 0;     // replayed
   uint32_t blocks_replayed = 0;  // different ones
   uint32_t revoked = 0;          // different blocks that revoke records name
@@ -57,8 +59,7 @@ class JournalRecovery {
   image::CowImage& recovered() { return recovered_; }
   const image::CowImage& recovered() const { return recovered_; }
 
-  // Of the recovered image: equal for images that differ in nothing but the superblock's counters
-  // and, when the journal is empty, what its log still holds.
+  // Of the recovered image, as RecoveredFingerprint says.
   image::Fingerprint fingerprint() const;
 
  private:
@@ -67,6 +68,7 @@ class JournalRecovery {
   struct Need {
     Outcome outcome = Outcome::kClean;
     std::string reason = {};
+    bool disputed = false;
     bool replay = false;
     bool discard = false;  // the journal, unread
     bool finish = false;   // e2fsck has something to do: a replay or orphans
@@ -88,13 +90,11 @@ class JournalRecovery {
   void Patch(uint64_t block, std::span<const uint8_t> bytes);
   void PatchJournal(const JournalSuperEdit& edit);
   void PatchSuper(const SuperEdit& edit);
-  // Of the superblock's block without the counters.
-  image::Fingerprint MaskedSuper(std::span<const uint8_t> block) const;
   std::span<const uint8_t> SuperBytes(const image::CowImage& image) const;
-  std::optional<JournalSuper> RecoveredJournal() const;
 
   const image::CowImage& raw_;
   const JournalLayout layout_;
+  const RecoveredFingerprint fingerprint_;
   bool usable_;  // raw and layout fit together
   uint64_t super_block_;
   image::CowImage recovered_;
@@ -114,7 +114,6 @@ class JournalRecovery {
   std::vector<uint64_t> patched_;  // blocks that are not as TargetOf says
   std::unordered_map<const uint8_t*, const image::Content*> base_contents_;
   std::unordered_map<const uint8_t*, const image::Content*> unescaped_;
-  mutable std::unordered_map<const uint8_t*, image::Fingerprint> masked_supers_;
 };
 
 // Recovers an image in one piece, for those who have but one. Takes any bytes.

@@ -29,6 +29,28 @@ constexpr std::array<uint32_t, 256> MakeCrcTable() {
 constexpr auto kCrcTable = MakeCrcTable();
 constexpr size_t kChecksumAt = 0x3fc;
 
+// EXT4_DEFM_* of fs/ext4/ext4.h.
+void ReadMountOptions(std::span<const uint8_t> bytes, Superblock& super) {
+  constexpr uint32_t kDataModes = 0x60;
+  constexpr uint32_t kJournalData = 0x20;
+  constexpr uint32_t kOrderedData = 0x40;
+  constexpr uint32_t kNoBarrier = 0x100;
+  constexpr size_t kOptionsAt = 0x200;
+  constexpr size_t kOptionsBytes = 64;
+  const auto defaults = Read<uint32_t>(bytes, 0x100);
+  const uint32_t mode = defaults & kDataModes;
+  if (mode != 0) {
+    super.default_data_mode = mode == kJournalData   ? DataMode::kJournal
+                              : mode == kOrderedData ? DataMode::kOrdered
+                                                     : DataMode::kWriteback;
+  }
+  super.default_nobarrier = (defaults & kNoBarrier) != 0;
+  for (const uint8_t byte : bytes.subspan(kOptionsAt, kOptionsBytes)) {
+    if (byte == 0) break;
+    super.mount_options += static_cast<char>(byte);
+  }
+}
+
 }  // namespace
 
 namespace {
@@ -96,6 +118,7 @@ Result<Superblock> ParseSuperblockBytes(std::span<const uint8_t> bytes) {
   super.last_orphan = Read<uint32_t>(bytes, 0xe8);
   super.journal_inode = Read<uint32_t>(bytes, 0xe0);
   super.error_count = Read<uint32_t>(bytes, 0x194);
+  ReadMountOptions(bytes, super);
   if ((super.feature_ro_compat & kRoCompatMetadataCsum) != 0) {
     super.checksum_valid =
         Read<uint32_t>(bytes, kChecksumAt) == Crc32c(~0U, bytes.first(kChecksumAt));

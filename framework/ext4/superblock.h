@@ -24,6 +24,9 @@ inline constexpr uint32_t kCompatFastCommit = 0x400;
 inline constexpr uint32_t kRoCompatMetadataCsum = 0x400;
 inline constexpr uint32_t kRoCompatOrphanPresent = 0x10000;  // the orphan file may hold orphans
 
+// data= of a mount; which options there are: Documentation/admin-guide/ext4.rst.
+enum class DataMode : uint8_t { kOrdered, kWriteback, kJournal };
+
 struct Superblock {
   uint32_t block_bytes = 0;
   uint64_t blocks_count = 0;
@@ -34,7 +37,12 @@ struct Superblock {
   uint32_t last_orphan = 0;  // head of the orphan list; 0: empty
   uint32_t journal_inode = 0;
   uint32_t error_count = 0;
-  bool checksum_valid = true;  // always true without metadata_csum
+  // What a mount begins with before its own options are read (ext4_set_def_opts and
+  // parse_apply_sb_mount_options in fs/ext4/super.c).
+  std::optional<DataMode> default_data_mode;  // of s_default_mount_opts; nothing: the kernel's
+  bool default_nobarrier = false;             // of the same
+  std::string mount_options;                  // s_mount_opts: "a,b"
+  bool checksum_valid = true;                 // always true without metadata_csum
 
   bool needs_recovery() const { return (feature_incompat & kIncompatNeedsRecovery) != 0; }
   bool has_orphans() const {

@@ -90,7 +90,7 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   const bool has_log = !journal.blocks.empty() && (!log.ok() || log->start != 0);
   if (before->has_journal() && inspection.outcome == ext4::JournalInspection::Outcome::kRefused &&
       (before->needs_recovery() || inspection.refused_by_scan)) {
-    return {Outcome::kViolated, inspection.reason};
+    return {inspection.disputed ? Outcome::kUnknown : Outcome::kViolated, inspection.reason};
   }
   if (!before->needs_recovery() && before->has_journal() && has_log) {
     if (const Status status = ext4::DiscardJournal(image.bytes(), journal); !status.ok()) {

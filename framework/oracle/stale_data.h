@@ -43,6 +43,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "framework/ext4/superblock.h"
 #include "framework/oracle/file_system_view.h"
 #include "framework/oracle/outcome.h"
 #include "framework/workload/content.h"
@@ -52,7 +53,7 @@ namespace plugpull::oracle {
 
 inline constexpr size_t kStaleFilesMax = 8;  // described for one image; all are counted
 
-enum class DataMode : uint8_t { kOrdered, kWriteback, kJournal };
+using ext4::DataMode;
 
 // What became of the order of writes that ext4 asks for.
 enum class WriteOrder : uint8_t {

@@ -5,33 +5,14 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <set>
 
 #include "framework/base/check.h"
-#include "framework/ext4/superblock.h"
 
 namespace plugpull::oracle {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-
-// Byte ranges that do not count for a fingerprint, ascending and apart.
-std::vector<ext4::ByteRange> MaskedRanges(std::span<const uint8_t> image,
-                                          const ext4::JournalLayout& journal) {
-  std::vector<ext4::ByteRange> ranges;
-  const auto super = ext4::ParseSuperblock(image);
-  if (!super.ok()) return ranges;
-  ranges = ext4::CounterRanges(*super);
-  const auto journal_super = ext4::ReadJournalSuper(image, journal);
-  if (journal_super.ok() && journal_super->start == 0) {
-    for (size_t i = 1; i < journal.blocks.size(); ++i) {
-      const uint64_t at = journal.blocks[i] * journal.block_bytes;
-      ranges.push_back({at, at + journal.block_bytes});
-    }
-  }
-  std::sort(ranges.begin(), ranges.end(),
-            [](const auto& a, const auto& b) { return a.start < b.start; });
-  return ranges;
-}
 
 void AddPages(std::vector<os::Extent>& extents, uint64_t start, uint64_t end, uint64_t limit) {
   extents.push_back(
@@ -138,49 +119,61 @@ bool WorkImage::PageChanged(uint64_t page) const {
   return std::memcmp(now + at, base_.data() + at, end - at) != 0;
 }
 
-Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
-  const auto now = mapping_.bytes();
-  PP_ASSIGN_OR_RETURN(auto extents, os::DataExtents(fd_.get(), Bytes(now.size())));
+Result<std::vector<os::Extent>> WorkImage::Held() const {
+  const uint64_t size = base_.size();
+  PP_ASSIGN_OR_RETURN(auto extents, os::DataExtents(fd_.get(), Bytes(size)));
   for (os::Extent& extent : extents) extent.start = Bytes(extent.start.value / kPage * kPage);
   // Others may have made holes where the image has data.
   extents.insert(extents.end(), base_extents_.begin(), base_extents_.end());
   for (const auto& [block, bytes] : loaded_) {
-    AddPages(extents, block * block_bytes_, (block + 1) * block_bytes_, now.size());
+    AddPages(extents, block * block_bytes_, (block + 1) * block_bytes_, size);
   }
-  extents = Joined(std::move(extents));
-  const auto masked = MaskedRanges(now, journal);
-  auto mask = masked.begin();
-  image::FingerprintStream stream;
-  stream.AddNumber(masked.size());  // what was masked in one image must not equal zeroes in another
-  std::vector<uint64_t> changed;
-  uint8_t page_now[kPage];
-  uint8_t page_base[kPage];
-  for (const os::Extent& extent : extents) {
-    for (uint64_t at = extent.start.value / kPage * kPage; at < extent.end.value; at += kPage) {
-      const uint64_t size = std::min<uint64_t>(kPage, now.size() - at);
-      if (PageChanged(at / kPage)) changed.push_back(at / kPage);
-      if (std::memcmp(now.data() + at, base_.data() + at, size) == 0) continue;
-      while (mask != masked.end() && mask->end <= at) ++mask;
-      if (mask == masked.end() || mask->start >= at + size) {
-        stream.AddNumber(at);
-        stream.Add(now.subspan(at, size));
-        continue;
-      }
-      std::memcpy(page_now, now.data() + at, size);
-      std::memcpy(page_base, base_.data() + at, size);
-      for (auto it = mask; it != masked.end() && it->start < at + size; ++it) {
-        const uint64_t start = std::max(it->start, at) - at;
-        const uint64_t stop = std::min(it->end, at + size) - at;
-        std::memset(page_now + start, 0, stop - start);
-        std::memset(page_base + start, 0, stop - start);
-      }
-      if (std::memcmp(page_now, page_base, size) == 0) continue;
-      stream.AddNumber(at);
-      stream.Add({page_now, size});
+  return Joined(std::move(extents));
+}
+
+void WorkImage::Copy(const ext4::JournalLayout& journal) {
+  if (!copy_) {
+    store_ = std::make_unique<image::ContentStore>(static_cast<uint32_t>(block_bytes_));
+    copy_ = std::make_unique<image::CowImage>(base_, *store_);
+    fingerprint_ = std::make_unique<ext4::RecoveredFingerprint>(journal, *copy_);
+    fingerprint_->Prepare(*copy_);
+  }
+  std::set<uint64_t> blocks;
+  for (const auto& [block, bytes] : loaded_) blocks.insert(block);
+  for (const uint64_t page : changed_pages_) {
+    const uint64_t end = std::min<uint64_t>((page + 1) * kPage, base_.size());
+    for (uint64_t block = page * kPage / block_bytes_; block * block_bytes_ < end; ++block) {
+      blocks.insert(block);
     }
   }
-  changed_pages_ = std::move(changed);
-  return stream.Finish();
+  std::vector<uint64_t> gone;
+  copy_->ForEachDifference([&](uint64_t block, const image::Content&) {
+    if (!blocks.contains(block)) gone.push_back(block);
+  });
+  for (const uint64_t block : gone) copy_->Set(block, nullptr);
+  std::vector<uint8_t> bytes(block_bytes_);
+  for (const uint64_t block : blocks) {
+    const uint64_t at = block * block_bytes_;
+    const uint64_t size = std::min(block_bytes_, base_.size() - at);
+    const auto now = mapping_.bytes().subspan(at, size);
+    std::copy(now.begin(), now.end(), bytes.begin());
+    std::fill(bytes.begin() + static_cast<ptrdiff_t>(size), bytes.end(), 0);
+    copy_->SetCopy(block, bytes);
+  }
+  copy_->ClearChanges();
+}
+
+Result<image::Fingerprint> WorkImage::Scan(const ext4::JournalLayout& journal) {
+  PP_CHECK(block_bytes_ != 0);
+  PP_ASSIGN_OR_RETURN(const auto extents, Held());
+  changed_pages_.clear();
+  for (const os::Extent& extent : extents) {
+    for (uint64_t page = extent.start.value / kPage; page * kPage < extent.end.value; ++page) {
+      if (PageChanged(page)) changed_pages_.push_back(page);
+    }
+  }
+  Copy(journal);
+  return fingerprint_->Of(*copy_);
 }
 
 }  // namespace plugpull::oracle

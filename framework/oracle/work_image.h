@@ -5,11 +5,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "framework/base/result.h"
 #include "framework/ext4/journal.h"
+#include "framework/ext4/recovered_fingerprint.h"
 #include "framework/image/cow_image.h"
 #include "framework/image/fingerprint.h"
 #include "framework/os/fd.h"
@@ -33,9 +35,9 @@ class WorkImage {
   std::span<uint8_t> bytes() { return mapping_.mutable_bytes(); }
   int fd() const { return fd_.get(); }
 
-  // Looks at the whole file: remembers what others have changed since Load, and gives the
-  // fingerprint of what differs from the base. Masked are the counters of an ext4 superblock and,
-  // when the journal is empty, its log blocks (all but the journal superblock).
+  // Looks at the whole file: remembers what others have changed since Load, which comes before it,
+  // and gives the fingerprint of the recovered image that it is. One layout for all scans, which
+  // outlives this.
   Result<image::Fingerprint> Scan(const ext4::JournalLayout& journal);
 
  private:
@@ -46,6 +48,10 @@ class WorkImage {
   // Writes the page as it was loaded.
   void RestorePage(uint64_t page);
   bool PageChanged(uint64_t page) const;
+  // Where the file may be other than zero.
+  Result<std::vector<os::Extent>> Held() const;
+  // Makes copy_ what the file is now; changed_pages_ are known.
+  void Copy(const ext4::JournalLayout& journal);
 
   std::span<const uint8_t> base_;
   os::Fd fd_;
@@ -54,6 +60,10 @@ class WorkImage {
   Blocks loaded_;
   std::vector<os::Extent> base_extents_;  // whole pages
   std::vector<uint64_t> changed_pages_;   // by others, since Load
+  // The file as an image, for its fingerprint; made at the first scan.
+  std::unique_ptr<image::ContentStore> store_;
+  std::unique_ptr<image::CowImage> copy_;
+  std::unique_ptr<ext4::RecoveredFingerprint> fingerprint_;
 };
 
 }  // namespace plugpull::oracle

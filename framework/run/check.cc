@@ -8,7 +8,7 @@
 #include <set>
 
 #include "framework/run/disk_check.h"
-#include "framework/scenario/mount_options.h"
+#include "framework/run/mount_use.h"
 
 namespace plugpull::run {
 namespace {
@@ -83,21 +83,12 @@ GuestOracleOptions GuestOf(const Recording& manifest, const CheckOptions& option
   return guest;
 }
 
-// By the mount options of the disk: one mount with data=writeback is enough to make what it allows
-// last. A file system's own default mount options are not looked at: mkfs sets none.
-oracle::DataMode DataModeOf(const Scenario& scenario, const std::string& disk) {
-  oracle::DataMode mode = oracle::DataMode::kOrdered;
-  for (const Step& step : scenario.step()) {
-    const MountStep& mount = step.mount();
-    if (!step.has_mount() || mount.disk() != disk || !mount.expect_errno().empty()) continue;
-    for (const std::string& text : mount.option()) {
-      for (const std::string& option : scenario::SplitMountOptions(text)) {
-        if (option == "data=writeback") return oracle::DataMode::kWriteback;
-        if (option == "data=journal") mode = oracle::DataMode::kJournal;
-      }
-    }
+// One mount with data=writeback is enough to make what it allows last.
+oracle::DataMode WeakestDataMode(const MountUse& use) {
+  for (const auto mode : {oracle::DataMode::kWriteback, oracle::DataMode::kJournal}) {
+    if (use.data_modes.contains(mode)) return mode;
   }
-  return mode;
+  return oracle::DataMode::kOrdered;
 }
 
 // A log that was not read to its counted end cannot hold: it says less than it was asked.
@@ -122,7 +113,7 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     NoteDropped(*source, report);
     DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
     disk.guest = GuestOf(reader.manifest(), options, what);
-    disk.data_mode = DataModeOf(scenario, check.disk());
+    disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
     PP_ASSIGN_OR_RETURN(*report.add_disk(),
                         CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
   }

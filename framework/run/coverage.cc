@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "framework/crashstate/crash_space.h"
-#include "framework/crashstate/journal_timeline.h"
 
 namespace plugpull::run {
 
@@ -34,8 +33,8 @@ void MeasureJournal(const crashstate::JournalTimeline& timeline, CoverageReport&
 
 }  // namespace
 
-CoverageReport MeasureCoverage(const blocklog::History& history, std::span<const uint8_t> base,
-                               const ext4::JournalLayout& journal) {
+CoverageReport MeasureCoverage(const blocklog::History& history,
+                               const crashstate::JournalTimeline& timeline) {
   CoverageReport report;
   uint64_t writes = 0;
   uint64_t flushes = 0;
@@ -56,7 +55,7 @@ CoverageReport MeasureCoverage(const blocklog::History& history, std::span<const
   report.set_fua_writes(fua_writes);
   report.set_discards(discards);
   report.set_marks(marks);
-  MeasureJournal(crashstate::DecodeJournal(history, base, journal), report);
+  MeasureJournal(timeline, report);
   if (history.dropped) {
     report.set_dropped_bytes(history.dropped->bytes.value);
     report.set_dropped_reason(history.dropped->reason);

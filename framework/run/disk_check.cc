@@ -9,7 +9,6 @@
 #include <set>
 
 #include "framework/run/coverage.h"
-#include "framework/run/lost_writes.h"
 
 namespace plugpull::run {
 
@@ -138,7 +137,6 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
     space.LostEventsInto(enumeration.states[i].cut, enumeration.states[i].selection, scratch, lost);
     tally.Add(i, verdicts[i], lost.size(), !enumeration.states[i].selection.torn.empty());
   }
-  const LostWriteNames names(source);
   for (const auto& [key, found] : tally.found()) {
     const StateSpec& spec = enumeration.states[found.example];
     const std::string id = crashstate::IdOf(space, spec).ToString();
@@ -158,10 +156,10 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
     finding.set_lost_writes(static_cast<uint32_t>(lost.size()));
     constexpr size_t kNamedMax = 6;
     for (size_t i = 0; i < std::min(lost.size(), kNamedMax); ++i) {
-      finding.add_lost(names.Describe(lost[i]));
+      finding.add_lost(source.names().EventInWords(lost[i]));
     }
     for (const auto& torn : space.TornWritesOf(spec.selection)) {
-      finding.add_lost("torn: " + names.Describe(torn.event));
+      finding.add_lost("torn: " + source.names().EventInWords(torn.event));
     }
   }
 }
@@ -324,7 +322,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   }
 
   const crashstate::Enumeration enumeration =
-      crashstate::EnumerateStates(space, check, options.seed, source.journal());
+      crashstate::EnumerateStates(space, check, options.seed, &source.timeline());
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
   PP_ASSIGN_OR_RETURN(auto verdicts, judge.Run(enumeration.states));
@@ -336,7 +334,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());
   AddEnumerators(enumeration, verdicts, report);
   AddFindings(source, enumeration, verdicts, options, report);
-  *report.mutable_coverage() = MeasureCoverage(source.history(), source.base(), source.journal());
+  *report.mutable_coverage() = MeasureCoverage(source.history(), source.timeline());
   report.mutable_coverage()->set_order_unknown(enumeration.order_unknown);
   AddJudges(judge, report);
   guest_oracles.AddTo(report);

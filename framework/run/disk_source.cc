@@ -170,6 +170,22 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
   return source;
 }
 
+const crashstate::JournalTimeline& DiskSource::timeline() const {
+  std::call_once(timeline_made_,
+                 [&] { timeline_ = crashstate::DecodeJournal(history_, base(), journal_); });
+  return timeline_;
+}
+
+const diagnose::WriteNames& DiskSource::names() const {
+  std::call_once(names_made_, [&] {
+    auto roles = ext4::BlockRoles::Make(base());
+    if (roles.ok()) base_roles_ = *std::move(roles);
+    names_.emplace(history_, timeline(), base(), base_roles_ ? &*base_roles_ : nullptr,
+                   diagnose::WriteNames::RolesOf::kBase);
+  });
+  return *names_;
+}
+
 Status DiskSource::Materialize(const crashstate::CrashStateId& id, const std::string& path) const {
   PP_ASSIGN_OR_RETURN(const size_t cut, space_->CutOfEntry(id.cut));
   PP_ASSIGN_OR_RETURN(const auto lost, space_->LostEvents(cut, id.selection));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,9 @@
 #include "framework/base/result.h"
 #include "framework/blocklog/history.h"
 #include "framework/crashstate/crash_space.h"
+#include "framework/crashstate/journal_timeline.h"
+#include "framework/diagnose/write_names.h"
+#include "framework/ext4/block_roles.h"
 #include "framework/ext4/journal.h"
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
@@ -36,6 +40,10 @@ class DiskSource {
   std::span<const uint8_t> base() const { return base_.bytes(); }
   const std::vector<os::Extent>& base_extents() const { return base_extents_; }
   const ext4::JournalLayout& journal() const { return journal_; }
+  // What each write was for. Decoded when it is first asked for; any thread may ask.
+  const crashstate::JournalTimeline& timeline() const;
+  // The writes in words, as far as the log and the layout of the base tell. As timeline().
+  const diagnose::WriteNames& names() const;
   // Whether the disk was filled with poison before anything was made on it.
   bool poisoned() const { return poisoned_; }
   // False: the disk hid its cache while it was recorded (a drop_barriers layer).
@@ -68,6 +76,12 @@ class DiskSource {
   std::vector<os::Extent> base_extents_;
   ext4::JournalLayout journal_;
   std::unique_ptr<crashstate::CrashSpace> space_;
+
+  mutable std::once_flag timeline_made_;
+  mutable crashstate::JournalTimeline timeline_;
+  mutable std::once_flag names_made_;
+  mutable std::optional<ext4::BlockRoles> base_roles_;  // none without a file system on the base
+  mutable std::optional<diagnose::WriteNames> names_;
 };
 
 // The model that a scenario's check asks for.

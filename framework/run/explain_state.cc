@@ -9,8 +9,9 @@
 #include "framework/oracle/ext4_view.h"
 #include "framework/oracle/work_image.h"
 #include "framework/run/check.h"
+#include "framework/run/data_reach.h"
 #include "framework/run/disk_check.h"
-#include "framework/scenario/mount_options.h"
+#include "framework/run/mount_use.h"
 
 namespace plugpull::run {
 namespace {
@@ -51,6 +52,7 @@ class Explainer {
     said.model = source_.space().model().ToWords();
     said.cut_entry = source_.space().EntryOfCut(state_.cut);
     said.lost_count = state_.lost.size();
+    said.torn = !state_.torn.empty();
     said.command = MaterializeCommand(judge_.source_words(), said.id);
     PP_ASSIGN_OR_RETURN(const auto verdicts, judge_.Run({state_}));
     AddVerdicts(verdicts[0], said);
@@ -114,7 +116,8 @@ class Explainer {
   // The image of a state after recovery, in `work`.
   void Recover(oracle::WorkImage& work, const CutAndLost& state) const {
     crashstate::StateCursor cursor(source_.space());
-    cursor.MoveTo(state.cut, state.lost, judge_.id().overlapping_older);
+    cursor.MoveToSelection(state.cut, judge_.SpecOf(state).selection,
+                           judge_.id().overlapping_older);
     work.Load(cursor.image());
     // Whatever recovery says, what it left is read.
     judge_.fsck().Recover(work, source_.journal());
@@ -150,51 +153,62 @@ class Explainer {
     return OkStatus();
   }
 
-  diagnose::DiskUse Use() const {
+  diagnose::DiskUse UseOf(const MountUse& mounts) const {
     diagnose::DiskUse use;
-    const Scenario* scenario = judge_.scenario();
-    if (scenario == nullptr) return use;
-    for (const Disk& disk : scenario->disk()) {
-      if (disk.name() != source_.name()) continue;
-      for (const Layer& layer : disk.layer()) use.drops_flushes |= layer.has_drop_barriers();
-    }
-    for (const Step& step : scenario->step()) {
-      if (!step.has_mount() || step.mount().disk() != source_.name()) continue;
-      for (const std::string& list : step.mount().option()) {
-        for (const std::string& option : scenario::SplitMountOptions(list)) {
-          use.nobarrier |= option == "nobarrier" || option == "barrier=0";
-        }
-      }
-    }
+    use.nobarrier = mounts.nobarrier;
+    use.drops_flushes = !source_.sends_flushes();
     return use;
   }
 
-  Status AddReasons(const StateVerdict& verdict, StateExplanation& said) const {
-    const auto timeline =
-        crashstate::DecodeJournal(source_.history(), source_.base(), source_.journal());
-    PP_ASSIGN_OR_RETURN(const auto roles, RolesAt(state_.cut));
-    diagnose::WriteNames names(source_.history(), timeline, source_.base(),
-                               roles ? &*roles : nullptr);
+  // The roles of the image at the cut, and at those of lost writes that it says little of.
+  Status AddRoles(const std::optional<ext4::BlockRoles>& roles, diagnose::WriteNames& names) const {
+    if (!roles) return OkStatus();
+    std::vector<size_t> events = state_.lost;
+    for (const diagnose::TornUnits& torn : state_.torn) events.push_back(torn.event);
     size_t read = 0;
-    for (const size_t event : state_.lost) {
+    for (const size_t event : events) {
       if (read == kRolesAfterMax || !names.WantsRolesAfter(event)) continue;
       ++read;
       PP_ASSIGN_OR_RETURN(auto after, RolesAt(event + 1));
       if (after) names.AddRolesAfter(event, *std::move(after));
     }
+    return OkStatus();
+  }
+
+  Status AddReasons(const StateVerdict& verdict, StateExplanation& said) const {
+    PP_ASSIGN_OR_RETURN(const auto roles, RolesAt(state_.cut));
+    diagnose::WriteNames names(source_.history(), source_.timeline(), source_.base(),
+                               roles ? &*roles : nullptr);
+    PP_RETURN_IF_ERROR(AddRoles(roles, names));
     diagnose::OrderingInput input;
     input.history = &source_.history();
     input.base = source_.base();
-    input.timeline = &timeline;
+    input.timeline = &source_.timeline();
     input.state = &state_;
+    input.atomic_unit = source_.space().model().atomic_unit;
+    const MountUse mounts = MountUseOf(judge_.scenario(), source_.name(), source_.base());
+    if (mounts.data_modes.size() == 1) input.data_mode = *mounts.data_modes.begin();
+    std::optional<DataReach> reach;
+    if (roles) {
+      PP_ASSIGN_OR_RETURN(auto made, DataReach::Make(source_, judge_.fsck(), *roles, state_.cut));
+      reach.emplace(std::move(made));
+      input.reached_by = [&](const auto& write) { return reach->TransactionOf(write); };
+    }
     if (verdict.recovery == Outcome::kHolds && verdict.content == Outcome::kViolated) {
       PP_RETURN_IF_ERROR(FindSync(input));
     }
     const auto findings = FindingsOf(verdict);
     const bool violated = !findings.empty();
     const FindingClass worst = violated ? findings[0].finding_class : FINDING_UNSPECIFIED;
-    input.prefer_sync = (asked_ == FINDING_UNSPECIFIED ? worst : asked_) == DURABILITY_LOST;
-    said.explanation = diagnose::Explain(input, names, Use(), violated, kLostInWords);
+    const bool worst_asked = asked_ == FINDING_UNSPECIFIED || asked_ == TORN_WRITE;
+    input.prefer_sync = (worst_asked ? worst : asked_) == DURABILITY_LOST;
+    said.explanation = diagnose::Explain(input, names, UseOf(mounts), violated, kLostInWords);
+    if (reach && reach->not_looked_at() > 0) {
+      said.explanation.remarks.push_back(fmt::format(
+          "of the lost writes of file data only the first {} were followed to the transactions "
+          "that make them reachable",
+          DataReach::kWritesMax));
+    }
     if (said.lost_count > kManyLost && violated) {
       said.advice = fmt::format(
           "{} writes were lost, and most of them do not matter: explain it again with --minimize",

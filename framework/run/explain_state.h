@@ -25,6 +25,7 @@ struct StateExplanation {
   std::vector<Verdict> verdicts;       // one for each oracle
   std::vector<std::string> under_way;  // what the workload had done, and was doing
   uint64_t lost_count = 0;
+  bool torn = false;  // a write arrived in part: reports call what is violated TORN_WRITE
   diagnose::Explanation explanation;
   std::string advice;   // empty: none
   std::string command;  // writes the image

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <charconv>
 #include <deque>
-#include <future>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -27,34 +26,6 @@ Outcome Worse(Outcome a, Outcome b) {
   if (a == Outcome::kUnknown || b == Outcome::kUnknown) return Outcome::kUnknown;
   return Outcome::kHolds;
 }
-
-// Each key is computed once; others who ask meanwhile wait for it.
-template <typename Key, typename Hash>
-class Once {
- public:
-  template <typename Compute>
-  const Said& Get(const Key& key, const Compute& compute) {
-    std::unique_lock lock(mutex_);
-    if (const auto it = map_.find(key); it != map_.end()) {
-      const std::shared_future<Said> known = it->second;
-      lock.unlock();
-      return known.get();
-    }
-    std::promise<Said> promise;
-    const std::shared_future<Said> future =
-        map_.emplace(key, promise.get_future().share()).first->second;
-    lock.unlock();
-    promise.set_value(compute());
-    return future.get();
-  }
-
-  uint64_t size() const { return map_.size(); }
-  void clear() { map_.clear(); }
-
- private:
-  std::mutex mutex_;
-  std::unordered_map<Key, std::shared_future<Said>, Hash> map_;
-};
 
 struct ContentKey {
   Fingerprint image;
@@ -85,9 +56,10 @@ struct Judge::Impl {
   JudgeOptions options;
   std::vector<workload::ObligationKey> keys = {};  // one for each cut
 
-  Once<Fingerprint, FingerprintHash> structures = {};  // by recovered image
-  Once<ContentKey, ContentKeyHash> contents = {};
-  Once<Fingerprint, FingerprintHash> stale_data = {};  // by recovered image
+  RecoveryMemo recoveries = {};
+  Once<Fingerprint, FingerprintHash, Said> structures = {};  // by recovered image
+  Once<ContentKey, ContentKeyHash, Said> contents = {};
+  Once<Fingerprint, FingerprintHash, Said> stale_data = {};  // by recovered image
   std::atomic<uint64_t> content_checks = 0;
   std::atomic<uint64_t> stale_data_checks = 0;
 
@@ -168,7 +140,7 @@ struct Judge::Impl {
   }
 
   Result<StateVerdict> JudgeState(Tools& tools, const StateSpec& spec) {
-    PP_ASSIGN_OR_RETURN(StateEngine::Recovered recovered, tools.engine.MoveTo(spec));
+    PP_ASSIGN_OR_RETURN(RecoveredState recovered, tools.engine.MoveTo(spec));
     StateVerdict verdict;
     verdict.recovered = recovered.fingerprint;
     verdict.recovery = recovered.said.outcome;
@@ -207,7 +179,8 @@ struct Judge::Impl {
 
   void Work(const std::vector<StateSpec>& states, std::atomic<size_t>& next,
             std::vector<StateVerdict>& verdicts) {
-    Tools tools{.engine = {space, journal, base_extents, fsck, options.engine}};
+    RecoveryMemo* memo = options.deduplicate ? &recoveries : nullptr;
+    Tools tools{.engine = {space, journal, base_extents, fsck, options.engine, memo}};
     if (obligations != nullptr) tools.tracker.emplace(*obligations);
     for (size_t start; (start = next.fetch_add(kChunk)) < states.size() && !Failed();) {
       const size_t end = std::min(start + kChunk, states.size());
@@ -236,7 +209,7 @@ struct Judge::Impl {
       }
     }
     StateEngine engine(space, journal, base_extents, fsck,
-                       {.in_process = true, .sample_permille = 1000});
+                       {.in_process = true, .sample_permille = 1000}, nullptr);
     size_t left = kSampleLeast;
     for (const auto& [fingerprint, state] : first) {
       if (left-- == 0) break;
@@ -247,6 +220,7 @@ struct Judge::Impl {
     EngineCounts sampled = engine.counts();
     sampled.passed = 0;  // they were counted when they were judged
     sampled.recovered = 0;
+    sampled.recovered_by_e2fsck = 0;
     counts.Add(sampled);
   }
 
@@ -286,6 +260,7 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
   const uint64_t doubts = impl_->counts.falsely_passed + impl_->counts.not_confirmed;
   if (!impl_->failure && doubts > 0 && impl_->options.engine.in_process) {
     impl_->options.engine.in_process = false;
+    impl_->recoveries.clear();
     impl_->structures.clear();
     impl_->contents.clear();
     impl_->stale_data.clear();

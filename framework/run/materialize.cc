@@ -13,7 +13,6 @@
 #include "framework/oracle/work_image.h"
 #include "framework/recording/recording.h"
 #include "framework/run/disk_source.h"
-#include "framework/run/lost_writes.h"
 
 namespace plugpull::run {
 namespace {
@@ -76,7 +75,7 @@ Status ForEachState(
     PP_ASSIGN_OR_RETURN(const auto source,
                         DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
     const auto enumeration = crashstate::EnumerateStates(
-        source->space(), check, reader.manifest().seed(), source->journal());
+        source->space(), check, reader.manifest().seed(), &source->timeline());
     for (const auto& spec : enumeration.states) {
       if (!each(enumeration.enumerators[spec.enumerator].name,
                 crashstate::IdOf(source->space(), spec).ToString())) {
@@ -104,13 +103,13 @@ Result<std::string> WriteStateImage(const StateImageRequest& request) {
   std::string said =
       fmt::format("{}: the disk after a power cut before log entry {} ({}), {} writes lost",
                   request.image, id.cut, id.model.ToWords(), lost.size());
-  const LostWriteNames names(*source);
+  const diagnose::WriteNames& names = source->names();
   for (size_t i = 0; i < std::min(lost.size(), kLostShown); ++i) {
-    said += "\n  lost: " + names.Describe(lost[i]);
+    said += "\n  lost: " + names.EventInWords(lost[i]);
   }
   if (lost.size() > kLostShown) said += fmt::format("\n  and {} more", lost.size() - kLostShown);
   for (const auto& torn : source->space().TornWritesOf(id.selection)) {
-    said += "\n  torn: " + names.Describe(torn.event);
+    said += "\n  torn: " + names.EventInWords(torn.event);
   }
   if (request.recovered) {
     PP_RETURN_IF_ERROR(RecoverInto(*source, id, cut, request.image, said));

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "framework/run/check.h"
-#include "framework/run/lost_writes.h"
 
 namespace plugpull::run {
 namespace {
@@ -22,7 +21,7 @@ const StateFinding* Find(const std::vector<StateFinding>& findings, FindingClass
 }
 
 // The finding of `verdict` to keep.
-Result<FindingClass> Choose(const StateVerdict& verdict, FindingClass wanted,
+Result<FindingClass> Choose(const StateVerdict& verdict, FindingClass wanted, bool torn,
                             const std::string& id) {
   const auto findings = FindingsOf(verdict);
   if (findings.empty()) {
@@ -36,7 +35,9 @@ Result<FindingClass> Choose(const StateVerdict& verdict, FindingClass wanted,
         : verdict.content_evidence != nullptr ? *verdict.content_evidence
                                               : "no reason was given"));
   }
-  if (wanted == FINDING_UNSPECIFIED) return findings[0].finding_class;
+  if (wanted == FINDING_UNSPECIFIED || (wanted == TORN_WRITE && torn)) {
+    return findings[0].finding_class;
+  }
   if (Find(findings, wanted) != nullptr) return wanted;
   std::string has;
   for (const StateFinding& finding : findings) {
@@ -53,9 +54,10 @@ Result<MinimizedState> MinimizeState(StateJudge& judge, const MinimizeRequest& r
   minimized.from = judge.id().ToString();
   minimized.states_max = request.states_max;
   minimized.lost_before = judge.state().lost.size();
+  minimized.torn_units_before = judge.state().torn_units();
   PP_ASSIGN_OR_RETURN(const auto first, judge.Run({judge.state()}));
-  PP_ASSIGN_OR_RETURN(minimized.finding_class,
-                      Choose(first[0], request.finding_class, minimized.from));
+  PP_ASSIGN_OR_RETURN(minimized.finding_class, Choose(first[0], request.finding_class,
+                                                      !judge.state().torn.empty(), minimized.from));
   uint64_t judged = 1;
   const auto fails = [&](const std::vector<CutAndLost>& states) -> Result<std::vector<bool>> {
     PP_ASSIGN_OR_RETURN(const auto verdicts, judge.Run(states));
@@ -89,8 +91,13 @@ Result<MinimizedState> MinimizeState(StateJudge& judge, const MinimizeRequest& r
   minimized.one_minimal = result.one_minimal;
   minimized.cut_minimal = result.cut_minimal;
   minimized.command = MaterializeCommand(judge.source_words(), minimized.id);
-  const LostWriteNames names(judge.source());
-  for (const size_t event : result.state.lost) minimized.lost.push_back(names.Describe(event));
+  const diagnose::WriteNames& names = judge.source().names();
+  for (const size_t event : result.state.lost) minimized.lost.push_back(names.EventInWords(event));
+  for (const diagnose::TornUnits& torn : result.state.torn) {
+    minimized.torn.push_back(
+        names.EventInWords(torn.event) + "; " +
+        names.UnitsInWords(torn.event, torn.missing, judge.id().model.atomic_unit));
+  }
   return minimized;
 }
 
@@ -99,30 +106,48 @@ Result<MinimizedState> MinimizeState(const MinimizeRequest& request) {
   return MinimizeState(*judge, request);
 }
 
-std::string InWords(FindingClass finding_class, Oracle oracle) {
-  return fmt::format("{} ({})", FindingClass_Name(finding_class),
-                     oracle == CONTENT ? "content" : "fsck");
+const char* InWords(Oracle oracle) {
+  switch (oracle) {
+    case CONTENT:
+      return "content";
+    case STALE_DATA:
+      return "stale data";
+    default:
+      return "fsck";
+  }
 }
 
 std::string InWords(const MinimizedState& state) {
   constexpr size_t kShownMax = 20;
-  std::string text = fmt::format("{}\n  shows {}, as {} does\n", state.id,
-                                 InWords(state.finding_class, state.oracle), state.from);
-  text += fmt::format("  lost: {} of {} writes; {} states judged\n", state.lost.size(),
-                      state.lost_before, state.states_judged);
+  const size_t torn_units = state.state.torn_units();
+  std::string text =
+      fmt::format("{}\n  shows {} ({}), as {} does\n", state.id,
+                  FindingClass_Name(state.finding_class), InWords(state.oracle), state.from);
+  text += fmt::format("  lost: {} of {} writes", state.lost.size(), state.lost_before);
+  if (state.torn_units_before > 0) {
+    text += fmt::format(" and {} of {} torn units", torn_units, state.torn_units_before);
+  }
+  text += fmt::format("; {} states judged\n", state.states_judged);
   for (size_t i = 0; i < std::min(state.lost.size(), kShownMax); ++i) {
     text += fmt::format("    {}\n", state.lost[i]);
   }
   if (state.lost.size() > kShownMax) {
     text += fmt::format("    and {} more\n", state.lost.size() - kShownMax);
   }
+  for (const std::string& torn : state.torn) text += fmt::format("    torn: {}\n", torn);
+  if (!state.torn.empty()) {
+    text += "  a write has to tear for it: reports call it TORN_WRITE\n";
+  } else if (state.torn_units_before > 0) {
+    text += "  no write has to tear for it\n";
+  }
   if (!state.one_minimal) {
     text += fmt::format(
         "  perhaps not minimal: the budget of {} states ended; try a larger --max-states\n",
         state.states_max);
   } else {
-    text += state.lost.empty() ? "  nothing has to be lost for it\n"
-                               : "  minimal: with any one of them given back it is not shown\n";
+    text += state.lost.empty() && state.torn.empty()
+                ? "  nothing has to be lost for it\n"
+                : "  minimal: with any one of them given back it is not shown\n";
   }
   if (state.cut_minimal) text += "  cut one log entry earlier, it is not shown\n";
   return text + fmt::format("  $ {}\n", state.command);

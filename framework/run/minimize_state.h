@@ -14,7 +14,8 @@ inline constexpr uint64_t kMinimizeStatesMax = 2000;  // unless asked otherwise
 
 struct MinimizeRequest {
   StateRequest state;
-  // Which finding to keep; unspecified: the worst that the state has.
+  // Which finding to keep; unspecified: the worst that the state has. TORN_WRITE, the class that
+  // reports give to what states with torn writes show: the worst, too, of such a state.
   FindingClass finding_class = FINDING_UNSPECIFIED;
   uint64_t states_max = kMinimizeStatesMax;  // judged at most
   std::function<void(uint64_t judged, uint64_t states_max)> progress;
@@ -28,10 +29,12 @@ struct MinimizedState {
   Oracle oracle = FSCK;
   std::string evidence;  // of the minimised state
   size_t lost_before = 0;
+  size_t torn_units_before = 0;   // units that did not arrive of writes that did in part
   std::vector<std::string> lost;  // in words
+  std::vector<std::string> torn;  // in words
   uint64_t states_judged = 0;
   uint64_t states_max = 0;
-  bool one_minimal = false;  // no single lost write can be given back
+  bool one_minimal = false;  // no single lost write or torn unit can be given back
   bool cut_minimal = false;  // the same state, cut one entry earlier, does not show it
   std::string command;       // writes its image
 };
@@ -46,7 +49,7 @@ Result<MinimizedState> MinimizeState(StateJudge& judge, const MinimizeRequest& r
 // The state as text for people, several lines.
 std::string InWords(const MinimizedState& state);
 
-// "METADATA_INCONSISTENT (fsck)".
-std::string InWords(FindingClass finding_class, Oracle oracle);
+// "fsck", "content" and so on.
+const char* InWords(Oracle oracle);
 
 }  // namespace plugpull::run

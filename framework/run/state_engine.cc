@@ -13,6 +13,10 @@ namespace {
 
 constexpr size_t kDisagreementsKept = 5;
 
+image::Fingerprint FingerprintOf(const image::CowImage& raw) {
+  return {raw.sum().high, raw.sum().low};
+}
+
 }  // namespace
 
 void EngineCounts::Add(const EngineCounts& other) {
@@ -33,13 +37,14 @@ void EngineCounts::Add(const EngineCounts& other) {
 
 StateEngine::StateEngine(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
                          const std::vector<os::Extent>& base_extents, oracle::Fsck& fsck,
-                         const EngineOptions& options)
+                         const EngineOptions& options, RecoveryMemo* memo)
     : space_(space),
       journal_(journal),
       base_extents_(base_extents),
       fsck_(fsck),
       options_(options),
-      cursor_(space) {
+      cursor_(space),
+      memo_(memo) {
   if (!options.in_process) return;
   recovery_.emplace(cursor_.image(), journal);
   checker_.emplace(recovery_->recovered());
@@ -50,44 +55,67 @@ Status StateEngine::LoadWork(const image::CowImage& image) {
   if (!work_) {
     PP_ASSIGN_OR_RETURN(work_, oracle::WorkImage::Make(space_.base(), base_extents_));
   }
+  work_of_.reset();
   work_->Load(image);
   return OkStatus();
 }
 
-Result<StateEngine::Recovered> StateEngine::RecoverByE2fsck(const image::CowImage& raw) {
+Result<RecoveredState> StateEngine::RunRecovery() {
+  const image::CowImage& raw = cursor_.image();
   PP_RETURN_IF_ERROR(LoadWork(raw));
-  recovered_by_e2fsck_ = true;
-  ++counts_.recovered_by_e2fsck;
   oracle::RecoveryResult recovery = fsck_.Recover(*work_, journal_);
-  PP_ASSIGN_OR_RETURN(fingerprint_, work_->Scan(journal_));
-  return Recovered{{recovery.outcome, std::move(recovery.evidence)}, fingerprint_};
+  PP_ASSIGN_OR_RETURN(const auto recovered, work_->Scan(journal_));
+  work_of_ = FingerprintOf(raw);
+  const bool refused = recovery.outcome != Outcome::kHolds;
+  return RecoveredState{{recovery.outcome, std::move(recovery.evidence)},
+                        refused ? FingerprintOf(raw) : recovered};
 }
 
-Result<StateEngine::Recovered> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
+Result<RecoveredState> StateEngine::RecoverByE2fsck() {
+  recovered_by_e2fsck_ = true;
+  const auto compute = [&] {
+    ++counts_.recovered_by_e2fsck;
+    return RunRecovery();
+  };
+  PP_ASSIGN_OR_RETURN(
+      RecoveredState recovered,
+      memo_ == nullptr ? compute() : memo_->Get(FingerprintOf(cursor_.image()), compute));
+  fingerprint_ = recovered.fingerprint;
+  return recovered;
+}
+
+Status StateEngine::NeedWork() {
+  if (!recovered_by_e2fsck_) return LoadWork(recovery_->recovered());
+  if (work_of_ == FingerprintOf(cursor_.image())) return OkStatus();
+  const auto again = RunRecovery();
+  return again.ok() ? OkStatus() : Status(again.error());
+}
+
+Result<RecoveredState> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
   cursor_.MoveToSelection(spec.cut, spec.selection, spec.overlapping_older);
   image::CowImage& raw = cursor_.image();
   recovered_by_e2fsck_ = false;
   if (!recovery_) {
     raw.ClearChanges();
-    return RecoverByE2fsck(raw);
+    return RecoverByE2fsck();
   }
   const ext4::RecoveryReport& report = recovery_->Update(raw.changes());
   raw.ClearChanges();
   image::CowImage& recovered = recovery_->recovered();
   unchecked_.insert(unchecked_.end(), recovered.changes().begin(), recovered.changes().end());
   recovered.ClearChanges();
-  if (report.outcome == ext4::RecoveryReport::Outcome::kElsewhere) return RecoverByE2fsck(raw);
+  if (report.outcome == ext4::RecoveryReport::Outcome::kElsewhere) return RecoverByE2fsck();
   ++counts_.recovered;
   if (report.outcome == ext4::RecoveryReport::Outcome::kRefused) {
-    const image::DifferenceSum& sum = raw.sum();
-    return Recovered{{Outcome::kViolated, report.reason}, {sum.high, sum.low}};
+    const Outcome outcome = report.disputed ? Outcome::kUnknown : Outcome::kViolated;
+    return RecoveredState{{outcome, report.reason}, FingerprintOf(raw)};
   }
   fingerprint_ = recovery_->fingerprint();
-  return Recovered{{}, fingerprint_};
+  return RecoveredState{{}, fingerprint_};
 }
 
 Result<Said> StateEngine::AskE2fsck() {
-  if (!recovered_by_e2fsck_) PP_RETURN_IF_ERROR(LoadWork(recovery_->recovered()));
+  PP_RETURN_IF_ERROR(NeedWork());
   ++counts_.e2fsck_checks;
   oracle::StructureResult result = fsck_.Check(*work_);
   return Said{result.outcome, std::move(result.evidence)};
@@ -122,6 +150,7 @@ Result<Said> StateEngine::JudgeStructure() {
 
 Result<oracle::Ext4View> StateEngine::OpenRecovered() {
   if (recovered_by_e2fsck_) {
+    PP_RETURN_IF_ERROR(NeedWork());
     PP_ASSIGN_OR_RETURN(auto fs, ext4::FileSystem::Open(work_->bytes()));
     return oracle::Ext4View(std::move(fs));
   }

@@ -21,6 +21,7 @@
 #include "framework/oracle/fsck.h"
 #include "framework/oracle/work_image.h"
 #include "framework/os/file.h"
+#include "framework/run/once.h"
 
 namespace plugpull::run {
 
@@ -33,11 +34,11 @@ struct EngineOptions {
 
 // How much work each judge did.
 struct EngineCounts {
-  uint64_t recovered = 0;  // states, in process
-  uint64_t recovered_by_e2fsck = 0;
-  uint64_t passed = 0;      // images that the check in process passed
-  uint64_t condemned = 0;   // ... condemned
-  uint64_t not_judged = 0;  // ... could not judge
+  uint64_t recovered = 0;            // states, in process
+  uint64_t recovered_by_e2fsck = 0;  // different images, where they are remembered
+  uint64_t passed = 0;               // images that the check in process passed
+  uint64_t condemned = 0;            // ... condemned
+  uint64_t not_judged = 0;           // ... could not judge
   uint64_t e2fsck_checks = 0;
   uint64_t sampled = 0;            // of them, on images that the check in process had passed
   uint64_t falsely_passed = 0;     // of those, condemned by e2fsck
@@ -52,21 +53,27 @@ struct Said {
   std::string evidence;
 };
 
+struct RecoveredState {
+  // kViolated: the journal was refused. kUnknown: nobody can say whether it is. Then there is no
+  // recovered image to judge.
+  Said said;
+  image::Fingerprint fingerprint;  // of the recovered image, else of the state
+};
+
+// What e2fsck makes of images, by their fingerprints before recovery: all bytes count. Engines of
+// one space and one Fsck share it.
+using RecoveryMemo = Once<image::Fingerprint, image::FingerprintHash, Result<RecoveredState>>;
+
 // One for each thread.
 class StateEngine {
  public:
-  // All references outlive the engine.
+  // All references outlive the engine. `memo` may be null: then every state is recovered.
   StateEngine(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
               const std::vector<os::Extent>& base_extents, oracle::Fsck& fsck,
-              const EngineOptions& options);
+              const EngineOptions& options, RecoveryMemo* memo);
 
   // Moves to a state and recovers it. An environment error when memory or processes are missing.
-  struct Recovered {
-    // kViolated: the journal was refused, and there is no recovered image to judge.
-    Said said;
-    image::Fingerprint fingerprint;  // of the recovered image, else of the state
-  };
-  Result<Recovered> MoveTo(const crashstate::StateSpec& spec);
+  Result<RecoveredState> MoveTo(const crashstate::StateSpec& spec);
 
   // Of the recovered image.
   Result<Said> JudgeStructure();
@@ -76,7 +83,11 @@ class StateEngine {
   const EngineCounts& counts() const { return counts_; }
 
  private:
-  Result<Recovered> RecoverByE2fsck(const image::CowImage& raw);
+  // What e2fsck makes of the present state: asked, or remembered.
+  Result<RecoveredState> RecoverByE2fsck();
+  Result<RecoveredState> RunRecovery();
+  // Makes work_ the recovered image of the present state.
+  Status NeedWork();
   Result<Said> AskE2fsck();
   Status LoadWork(const image::CowImage& image);
 
@@ -92,8 +103,10 @@ class StateEngine {
   std::optional<ext4::TreeReader> reader_;
   std::vector<uint64_t> unchecked_;        // recovered blocks that changed since the checker looked
   std::optional<oracle::WorkImage> work_;  // made when e2fsck is first asked
-  bool recovered_by_e2fsck_ = false;       // the present state: its recovered image is work_
-  image::Fingerprint fingerprint_;         // of the present state
+  RecoveryMemo* memo_;
+  bool recovered_by_e2fsck_ = false;           // the present state
+  std::optional<image::Fingerprint> work_of_;  // the state that e2fsck made work_ of
+  image::Fingerprint fingerprint_;             // of the present state
   EngineCounts counts_;
 };
 

@@ -30,6 +30,18 @@ std::vector<StateFinding> FindingsOf(const StateVerdict& verdict) {
   return findings;
 }
 
+namespace {
+
+std::vector<uint64_t> MissingOf(const crashstate::Tear& tear, uint64_t units) {
+  std::vector<uint64_t> missing;
+  for (uint64_t unit = 0; unit < units; ++unit) {
+    if (!tear.Arrived(unit, units)) missing.push_back(unit);
+  }
+  return missing;
+}
+
+}  // namespace
+
 Status StateJudge::OpenRecording(const StateRequest& request) {
   PP_ASSIGN_OR_RETURN(reader_, recording::Reader::Open(request.recording));
   PP_ASSIGN_OR_RETURN(source_, DiskSource::FromRecording(*reader_, id_.disk, id_.model));
@@ -51,12 +63,6 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   auto state_judge = std::unique_ptr<StateJudge>(new StateJudge());
   StateJudge& self = *state_judge;
   PP_ASSIGN_OR_RETURN(self.id_, crashstate::CrashStateId::Parse(request.id));
-  if (!self.id_.selection.torn.empty()) {
-    return UserError(fmt::format(
-        "{}: a state with torn writes is neither explained nor minimised; `plugpull materialize` "
-        "writes its image",
-        request.id));
-  }
   if (!request.recording.empty()) {
     PP_RETURN_IF_ERROR(self.OpenRecording(request));
   } else {
@@ -69,6 +75,10 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   const auto& space = self.source_->space();
   PP_ASSIGN_OR_RETURN(self.state_.cut, space.CutOfEntry(self.id_.cut));
   PP_ASSIGN_OR_RETURN(self.state_.lost, space.LostEvents(self.state_.cut, self.id_.selection));
+  PP_ASSIGN_OR_RETURN(const auto torn, space.TornWrites(self.state_.cut, self.id_.selection));
+  for (const crashstate::TornWrite& write : torn) {
+    self.state_.torn.push_back({write.event, MissingOf(write.tear, space.UnitsOf(write.event))});
+  }
   PP_ASSIGN_OR_RETURN(self.obligations_, ObligationsOf(*self.source_, self.check_, self.trace()));
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   self.fsck_.emplace(std::move(fsck));
@@ -90,6 +100,11 @@ StateSpec StateJudge::SpecOf(const CutAndLost& state) const {
   if (!state.lost.empty()) spec.selection.kind = crashstate::Selection::Kind::kLose;
   for (const size_t event : state.lost) {
     spec.selection.entries.push_back(source_->history().events[event].entry);
+  }
+  for (const diagnose::TornUnits& torn : state.torn) {
+    spec.selection.torn.push_back(
+        crashstate::Tear::Without(source_->history().events[torn.event].entry, torn.missing,
+                                  source_->space().UnitsOf(torn.event)));
   }
   spec.overlapping_older = id_.overlapping_older;
   return spec;

@@ -60,6 +60,8 @@ class StateJudge {
   // One verdict for each state, in their order. Evidence stays as long as the judge.
   Result<std::vector<StateVerdict>> Run(const std::vector<diagnose::CutAndLost>& states);
 
+  // The state as the engine builds it.
+  crashstate::StateSpec SpecOf(const diagnose::CutAndLost& state) const;
   // The id of another state of the disk, which names what it loses.
   std::string IdOf(const diagnose::CutAndLost& state) const;
   // The recording or the log as words of a command.
@@ -68,7 +70,6 @@ class StateJudge {
  private:
   StateJudge() = default;
   Status OpenRecording(const StateRequest& request);
-  crashstate::StateSpec SpecOf(const diagnose::CutAndLost& state) const;
 
   crashstate::CrashStateId id_;
   std::string source_words_;

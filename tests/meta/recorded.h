@@ -49,7 +49,10 @@ struct Recorded {
       return;
     }
     source = *std::move(made);
-    states = crashstate::EnumerateStates(source->space(), check, reader->manifest().seed()).states;
+    const auto& timeline = source->timeline();
+    states =
+        crashstate::EnumerateStates(source->space(), check, reader->manifest().seed(), &timeline)
+            .states;
   }
 
   const crashstate::CrashSpace& space() const { return source->space(); }

@@ -132,6 +132,122 @@ TEST_F(CliDiagnoseTest, TheTextFitsATerminalAndSaysWhatToDoAboutManyLosses) {
   }
 }
 
+TEST_F(CliDiagnoseTest, ATornWriteIsExplainedAndMadeSmall) {
+  std::istringstream log(Run({"log", "show", kOrdered}).out);
+  std::vector<std::string> forced;  // entries of forced writes
+  for (std::string line; std::getline(log, line);) {
+    if (line.find("FUA") == std::string::npos || line.find("length         0") < line.size()) {
+      continue;
+    }
+    std::istringstream words(line);
+    std::string entry;
+    words >> entry;
+    forced.push_back(entry);
+  }
+  ASSERT_GT(forced.size(), 10u);
+  size_t violated = 0;
+  // The last is the superblock, which has but one checksum.
+  std::reverse(forced.begin(), forced.end());
+  for (const std::string& entry : forced) {
+    for (const char* tear : {"first.1", "last.1"}) {
+      const std::string id =
+          "vol:cache.u512@" + std::to_string(std::stoul(entry) + 1) + "-torn." + entry + "." + tear;
+      const auto said = RunJson({"explain", kOrdered, id});
+      ASSERT_EQ(said.at("torn").size(), 1u) << said;
+      EXPECT_TRUE(said.at("torn_write").get<bool>());
+      EXPECT_THAT(said.at("torn")[0].at("what").get<std::string>(),
+                  AllOf(StartsWith("entry " + entry + ": "), HasSubstr("of 512 bytes unit")));
+      ASSERT_EQ(said.at("broken_rules").size(), 1u) << said;
+      EXPECT_EQ(said.at("broken_rules")[0].at("rule"), "block-is-atomic");
+      EXPECT_THAT(said.at("broken_rules")[0].at("sentence").get<std::string>(),
+                  HasSubstr("a block of 1024 bytes is not atomic on a disk that tears at 512"));
+      EXPECT_THAT(said.at("verdict").get<std::string>(),
+                  StartsWith("The disk tears writes at 512"));
+      if (said.at("verdicts")[0].at("outcome") != "violated") continue;
+      ++violated;
+      const auto small = RunJson({"minimize", kOrdered, id, "--finding", "TORN_WRITE"});
+      EXPECT_EQ(small.at("id"), id) << "one unit of two is the least that can tear";
+      EXPECT_EQ(small.at("torn_units"), 1u);
+      EXPECT_TRUE(small.at("one_minimal").get<bool>());
+    }
+    if (violated > 0) break;
+  }
+  EXPECT_GT(violated, 0u);
+}
+
+TEST_F(CliDiagnoseTest, UnitsAndTearsThatDoNotMatterAreGivenBack) {
+  // Entry 85 is file data of eight units, which a sync has made durable.
+  const auto small =
+      RunJson({"minimize", kOrdered, "vol:lying.u512@393-torn.85.without.1.2.5.6-torn.97.first.3"});
+  EXPECT_EQ(small.at("class"), "DURABILITY_LOST");
+  EXPECT_EQ(small.at("torn_units_before"), 13u);
+  EXPECT_EQ(small.at("torn_units"), 1u) << small;
+  EXPECT_TRUE(small.at("one_minimal").get<bool>());
+  const auto said = RunJson({"explain", kOrdered, small.at("id").get<std::string>()});
+  EXPECT_THAT(said.at("broken_rules")[0].at("sentence").get<std::string>(),
+              HasSubstr("nothing promises the data before a sync has returned"));
+  EXPECT_TRUE(said.at("broken_rules")[0].contains("promised_entry")) << "and one had";
+  // What is lost whole breaks it, and the tear does not matter.
+  const std::string lost = "vol:cache.u512@395-lose.377-torn.62.first.1";
+  const auto torn = RunJson({"minimize", kUnordered, lost});
+  EXPECT_EQ(torn.at("torn_units_before"), 1u);
+  EXPECT_EQ(torn.at("torn_units"), 0u);
+  EXPECT_THAT(Run({"minimize", kUnordered, lost}).out, HasSubstr("no write has to tear for it"));
+}
+
+// ordered and writeback_nobarrier are one workload under two mounts.
+TEST_F(CliDiagnoseTest, FileDataBelongsBeforeTheCommitThatMakesItReachableUnderOrderedOnly) {
+  const auto first_data = [&](const std::string& recording, const std::string& model) {
+    std::istringstream log(Run({"log", "show", recording}).out);
+    std::vector<std::string> entries;
+    for (std::string line; std::getline(log, line);) {
+      std::istringstream words(line);
+      std::string entry;
+      words >> entry;
+      if (line.find(" WRITE") == std::string::npos || std::stoul(entry) < 80) continue;
+      entries.push_back(entry);
+    }
+    for (const std::string& entry : entries) {
+      const std::string id = "vol:" + model + "@393-lose." + entry;
+      const ProgramEnd end = Run({"explain", recording, id, "--json"});
+      if (end.status != 0) continue;
+      const auto said = nlohmann::json::parse(end.out, nullptr, false);
+      const std::string what = said.at("lost")[0].at("what");
+      if (what.find("data of /") != std::string::npos) return said;
+    }
+    ADD_FAILURE() << "no file data in " << recording;
+    return nlohmann::json();
+  };
+  const auto ordered = first_data(kOrdered, "lying");
+  ASSERT_FALSE(ordered.at("broken_rules").empty()) << ordered;
+  const auto& last = ordered.at("broken_rules").back();
+  EXPECT_EQ(last.at("rule"), "data-before-commit") << ordered;
+  EXPECT_THAT(last.at("sentence").get<std::string>(),
+              AllOf(HasSubstr("which makes it reachable, reached the disk before the write of"),
+                    HasSubstr("under data=ordered")));
+  EXPECT_THAT(ordered.at("verdict").get<std::string>(), StartsWith("The disk is at fault"));
+  EXPECT_TRUE(ordered.at("remarks").empty());
+
+  const auto writeback = first_data(kUnordered, "cache");
+  for (const auto& rule : writeback.at("broken_rules")) {
+    EXPECT_NE(rule.at("rule"), "data-before-commit") << writeback;
+  }
+  ASSERT_EQ(writeback.at("remarks").size(), 1u) << writeback;
+  EXPECT_THAT(writeback.at("remarks")[0].get<std::string>(),
+              HasSubstr("under data=writeback no rule orders the two"));
+
+  // The log alone does not say how it was mounted.
+  ASSERT_EQ(Run({"log", "convert", kOrdered, "-o", "x.log"}).status, 0);
+  std::string id = ordered.at("id");
+  id.replace(0, 3, "log");
+  const auto unknown = RunJson({"explain", "--log", "x.log", id});
+  for (const auto& rule : unknown.at("broken_rules")) {
+    EXPECT_NE(rule.at("rule"), "data-before-commit") << unknown;
+  }
+  ASSERT_EQ(unknown.at("remarks").size(), 1u) << unknown;
+  EXPECT_THAT(unknown.at("remarks")[0].get<std::string>(), HasSubstr("is not known"));
+}
+
 TEST_F(CliDiagnoseTest, LogsOfOthersAreTakenToo) {
   ASSERT_EQ(Run({"log", "convert", kUnordered, "-o", "x.log"}).status, 0);
   const auto small = RunJson({"minimize", "--log", "x.log", "log:cache@393-sample.7.500"});

@@ -197,8 +197,12 @@ TEST_F(CliTest, DamagedRecordingsAreExit2AndTheFileIsNamed) {
     const ProgramEnd end = Run({"check", recording});
     EXPECT_EQ(end.status, 2) << end.out << end.err;
     EXPECT_THAT(end.out, AllOf(HasSubstr(recording), HasSubstr(says)));
+    EXPECT_THAT(end.out, ContainsRegex("record[\n ]+again|plugpull[\n ]+record")) << says;
     EXPECT_EQ(Run({"check", recording, "--json"}).status, 2);
-    ExpectFailure({"states", recording}, 2, HasSubstr(recording));
+    ExpectFailure(
+        {"states", recording}, 2,
+        AllOf(HasSubstr(recording),
+              ContainsRegex("copy the recording again .* or record again|plugpull record")));
     ExpectFailure({"log", "stat", recording}, 2, HasSubstr(recording));
     ExpectFailure({"materialize", recording, "vol:cache@100", "-o", "i.img"}, 2,
                   HasSubstr(recording));
@@ -238,6 +242,97 @@ TEST_F(CliTest, IdsThatDoNotFitAreExit2AndWriteNothing) {
   // An id of the recording without barriers names writes that a flush made durable in the other.
   ExpectFailure({"materialize", kOrdered, "vol:cache@393-lose.100", "-o", "i.img"}, 2,
                 HasSubstr("is no volatile write at cut 393"));
+}
+
+TEST_F(CliTest, IdsThatAreWrittenWronglySayWhatIsWrong) {
+  const auto expect_refused = [&](const std::string& id, const std::string& says) {
+    for (const char* command : {"explain", "minimize"}) {
+      ExpectFailure({command, kUnordered, id}, 2, HasSubstr(says));
+    }
+    ExpectFailure({"materialize", kUnordered, id, "-o", "i.img"}, 2, HasSubstr(says));
+  };
+  expect_refused("vol:cache@393-lose.65.62", "has 62 after 65, but has to ascend");
+  expect_refused("vol:cache@393-lose.62.62", "names 62 twice");
+  expect_refused("vol:cache@-5", "'-5' is no cut: that is the number of a log entry, from 0 on");
+  expect_refused("vol:cache@393-older-lose.62", "'older' comes last in an id");
+  expect_refused(
+      "vol:cache.u512@393-torn.62.first.2",
+      "the tear of log entry 62 does not fit: the write has 2 units of 512 bytes, 0 to 1");
+  expect_refused("vol:cache.u512@393-torn.62.without.7", "has 2 units of 512 bytes, 0 to 1");
+  expect_refused("vol:cache.u512@393-torn.2.first.1", "neither volatile nor in flight at cut 393");
+  EXPECT_THAT(Left(), IsEmpty());
+}
+
+TEST_F(CliTest, NumbersOutOfBoundsNameTheValueTheBoundsAndWhatToDo) {
+  const auto expect_refused = [&](std::vector<std::string> arguments, const std::string& option,
+                                  const std::string& value, const std::string& says) {
+    arguments.push_back(option);
+    arguments.push_back(value);
+    ExpectFailure(arguments, 2,
+                  AllOf(HasSubstr(option + ": " + value + " is no number from "), HasSubstr(says),
+                        HasSubstr("--help")));
+  };
+  const std::string id = "vol:cache@200";
+  for (const char* jobs : {"0", "-1", "1025", "many", "2x", "99999999999999999999"}) {
+    const std::string says = "1 to 1024; leave it out for one for each processor";
+    expect_refused({"run", kQuickstart}, "--jobs", jobs, says);
+    expect_refused({"check", kOrdered}, "--jobs", jobs, says);
+    expect_refused({"explain", kOrdered, id}, "--jobs", jobs, says);
+  }
+  for (const char* states : {"0", "-1", "10000001", "4294967297"}) {
+    expect_refused({"check", kOrdered}, "--max-states", states, "1 to 10000000; ");
+    expect_refused({"minimize", kOrdered, id}, "--max-states", states, "leave it out for 2000");
+  }
+  expect_refused({"run", kQuickstart}, "--repeat", "10001", "1 to 10000; start it again");
+  expect_refused({"states", kOrdered}, "--limit", "-1", "leave it out for all");
+  expect_refused({"log", "show", kOrdered}, "--first", "-1", "leave it out to begin at the first");
+  expect_refused({"log", "show", kOrdered}, "--count", "0", "leave it out for all");
+  EXPECT_THAT(Left(), IsEmpty());
+}
+
+TEST_F(CliTest, AFileInAFolderThatIsNotThereIsTheUsersMistake) {
+  const auto says = AllOf(HasSubstr("nosuch/x cannot be written: there is no folder nosuch"),
+                          HasSubstr("make it, or name another file"));
+  ExpectFailure({"materialize", kOrdered, "vol:cache@200", "-o", "nosuch/x"}, 2, says);
+  ExpectFailure({"log", "convert", kOrdered, "-o", "nosuch/x"}, 2, says);
+  ExpectFailure({"new", "fresh", "-o", "nosuch/x"}, 2, says);
+  ExpectFailure({"materialize", kOrdered, "vol:cache@200", "-o", "/nonexistent/x"}, 2,
+                HasSubstr("there is no folder /nonexistent"));
+  EXPECT_THAT(Left(), IsEmpty());
+}
+
+TEST_F(CliTest, ADiscardBehindTheEndOfTheDiskIsRefused) {
+  blocklog::LogWriter writer;
+  writer.Discard(Bytes(1 << 20), Bytes(4096));
+  const auto& bytes = writer.bytes();
+  WriteText(folder_ / "x.log", {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  WriteText(folder_ / "base", std::string((1 << 20) + 512, '\0'));
+  const std::string says =
+      "log entry 0 discards bytes 1048576 to 1052672 of a disk of 1049088 bytes; is it the log of "
+      "another disk?";
+  ExpectFailure({"explain", "--log", "x.log", "--base", "base", "log:cache@1"}, 2,
+                AllOf(HasSubstr("x.log"), HasSubstr(says), HasSubstr("plugpull log show")));
+  EXPECT_EQ(Run({"check", "--log", "x.log", "--base", "base"}).status, 2);
+}
+
+// States that e2fsck recovers are counted with those that are recovered in process.
+TEST_F(CliTest, DistinctImagesAreAsManyWhoeverRecoversThem) {
+  for (const std::string& recording : {kOrdered, kUnordered}) {
+    const std::vector<std::string> check = {"check", recording, "--json", "--max-states", "240"};
+    std::vector<std::string> by_e2fsck = check;
+    by_e2fsck.emplace_back("--e2fsck-only");
+    const auto ours = nlohmann::json::parse(Run(check).out, nullptr, false);
+    const auto theirs = nlohmann::json::parse(Run(by_e2fsck).out, nullptr, false);
+    const auto states = [](const nlohmann::json& report) {
+      std::vector<nlohmann::json> counts;
+      const auto& disk = report.at(0).at("disks")[0];
+      counts.push_back(disk.at("states"));
+      for (const auto& one : disk.at("enumerators")) counts.push_back(one.at("states"));
+      return counts;
+    };
+    EXPECT_EQ(states(ours), states(theirs)) << recording;
+    EXPECT_GT(states(ours)[0].at("distinct").get<size_t>(), 20u);
+  }
 }
 
 TEST_F(CliTest, EveryStateOfAReportCanBeWritten) {

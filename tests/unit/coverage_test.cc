@@ -29,7 +29,7 @@ class CoverageTest : public testing::Test {
   CoverageReport Measure() {
     log_ = *blocklog::ReadLog(writer_.bytes(), {});
     history_ = *blocklog::MakeHistory(log_, {Bytes(base_.size()), Bytes(0)});
-    return MeasureCoverage(history_, base_, journal_);
+    return MeasureCoverage(history_, crashstate::DecodeJournal(history_, base_, journal_));
   }
 
   Image base_ = ext4::MakeExt4();
@@ -97,7 +97,8 @@ TEST_F(CoverageTest, SaysWhatOfTheLogWasNotRead) {
   bytes.resize(bytes.size() - 512);
   log_ = *blocklog::ReadLog(bytes, {});
   history_ = *blocklog::MakeHistory(log_, {Bytes(base_.size()), Bytes(0)});
-  const auto report = MeasureCoverage(history_, base_, journal_);
+  const auto report =
+      MeasureCoverage(history_, crashstate::DecodeJournal(history_, base_, journal_));
   EXPECT_EQ(report.writes(), 1U);
   EXPECT_EQ(report.dropped_bytes(), 1024U);
   EXPECT_FALSE(report.dropped_reason().empty());
@@ -109,7 +110,8 @@ TEST_F(CoverageTest, WhatWasBeforeTheBaseIsNotCounted) {
   writer_.Write(Bytes(0), std::vector<uint8_t>(kBlock, 'y'));
   Measure();
   history_.base = 2;
-  const auto report = MeasureCoverage(history_, base_, journal_);
+  const auto report =
+      MeasureCoverage(history_, crashstate::DecodeJournal(history_, base_, journal_));
   EXPECT_EQ(report.log_entries(), 1U);
   EXPECT_EQ(report.writes(), 1U);
   EXPECT_EQ(report.flushes(), 0U);

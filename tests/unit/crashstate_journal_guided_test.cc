@@ -27,7 +27,8 @@ Check CheckOf(uint64_t max_states) {
 struct Named {
   Named(JournalLog& log, const DeviceModel& model, uint64_t max_states, uint64_t seed = 1) {
     space = *CrashSpace::Make(log.history(), log.base(), model, "vol");
-    listed = EnumerateStates(*space, CheckOf(max_states), seed, log.journal());
+    const auto timeline = DecodeJournal(log.history(), log.base(), log.journal());
+    listed = EnumerateStates(*space, CheckOf(max_states), seed, &timeline);
     for (const StateSpec& spec : listed.states) {
       const std::string id = IdOf(*space, spec).ToString();
       ids.push_back(id.substr(id.find('@') + 1));

@@ -189,5 +189,46 @@ TEST(Minimize, AnErrorEndsTheSearch) {
   EXPECT_EQ(calls, 1);
 }
 
+bool Misses(const CutAndLost& state, size_t event, uint64_t unit) {
+  return std::any_of(state.torn.begin(), state.torn.end(), [&](const TornUnits& torn) {
+    return torn.event == event && std::ranges::count(torn.missing, unit) > 0;
+  });
+}
+
+TEST(MinimizeTorn, FewestLostWritesAndFewestTornUnits) {
+  CutAndLost start = All(200);
+  start.cut = 220;
+  start.torn = {{205, {1, 2, 3, 4, 5, 6, 7}}, {210, {0, 1}}};
+  const Fails fails = [](const CutAndLost& state) {
+    return Loses(state, 17) && Misses(state, 205, 3) && Misses(state, 205, 6);
+  };
+  const auto result = MustMinimize(start, fails);
+  EXPECT_EQ(result.state, (CutAndLost{206, {17}, {{205, {3, 6}}}}));
+  EXPECT_TRUE(result.one_minimal);
+  EXPECT_TRUE(result.cut_minimal);
+  EXPECT_EQ(result.state.torn_units(), 2u);
+}
+
+TEST(MinimizeTorn, ATearThatDoesNotMatterGoes) {
+  CutAndLost start{10, {2, 5}, {{7, {0, 2}}}};
+  const auto result = MustMinimize(start, [](const CutAndLost& state) { return Loses(state, 5); });
+  EXPECT_EQ(result.state, (CutAndLost{6, {5}}));
+}
+
+TEST(MinimizeTorn, ATornWriteIsNeverAskedAboutAsLostOrWhollyMissing) {
+  Asked asked;
+  CutAndLost start{10, {2, 5}, {{6, {0, 2}}, {7, {1}}}};
+  MustMinimize(
+      start, [](const CutAndLost& state) { return Misses(state, 7, 1) && Loses(state, 2); }, {},
+      &asked);
+  for (const CutAndLost& state : asked.states) {
+    for (const TornUnits& torn : state.torn) {
+      EXPECT_FALSE(Loses(state, torn.event));
+      EXPECT_FALSE(torn.missing.empty());
+      EXPECT_LT(torn.event, state.cut);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace plugpull::diagnose

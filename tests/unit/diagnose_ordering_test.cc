@@ -99,7 +99,7 @@ class OrderingTest : public testing::Test {
   // What losing `lost` breaks at a cut behind the last event.
   std::vector<BrokenRule> Broken(const std::vector<size_t>& lost, size_t cut = SIZE_MAX) {
     Decode();
-    state_ = {std::min(cut, events_), lost};
+    state_ = {std::min(cut, events_), lost, torn_};
     const WriteNames names(history_, timeline_, base_, nullptr);
     OrderingInput input = Input();
     input.words_of = [&](const auto& write) { return names.WordsOf(write); };
@@ -115,6 +115,10 @@ class OrderingTest : public testing::Test {
     input.sync_mark = sync_mark_;
     input.sync_words = "fsync of /d3/f80 (operation 311)";
     input.prefer_sync = sync_mark_.has_value();
+    input.data_mode = data_mode_;
+    if (reached_by_) input.reached_by = [&](const auto&) { return reached_by_; };
+    input.atomic_unit = 512;
+    input.units_words = [](const TornUnits&) { return std::string("half of it"); };
     return input;
   }
   void ExpectOne(const std::vector<BrokenRule>& rules, Kind kind, size_t lost, size_t arrived,
@@ -137,7 +141,10 @@ class OrderingTest : public testing::Test {
   blocklog::History history_;
   crashstate::JournalTimeline timeline_;
   CutAndLost state_;
+  std::vector<TornUnits> torn_;
   std::optional<size_t> sync_mark_;
+  std::optional<ext4::DataMode> data_mode_;
+  std::optional<uint32_t> reached_by_;  // position of a transaction
 };
 
 TEST_F(OrderingTest, TheJournalBlocksOfATransactionComeBeforeItsCommitBlock) {
@@ -305,13 +312,106 @@ TEST_F(OrderingTest, WritesThatAreInNoRuleAreNotPressedIntoOne) {
   EXPECT_THAT(Broken({other, again}), IsEmpty());
 }
 
+// ---- file data
+
+TEST_F(OrderingTest, UnderOrderedFileDataComesBeforeTheCommitThatMakesItReachable) {
+  Super();
+  Tail(7, 1);
+  const size_t data = Write(3900, std::vector<uint8_t>(kBlock, 'd'));
+  const size_t seven = Seven() + 3;
+  const size_t eight = Eight() + 2;
+  data_mode_ = ext4::DataMode::kOrdered;
+  EXPECT_THAT(Broken({data}), IsEmpty()) << "nothing makes it reachable";
+  reached_by_ = 0;  // transaction 7
+  ExpectOne(Broken({data}), Kind::kDataBeforeCommit, data, seven,
+            "the commit block of transaction 7 (entry 6), which makes it reachable, reached the "
+            "disk before the write of block 3900");
+  reached_by_ = 1;
+  ExpectOne(Broken({data}), Kind::kDataBeforeCommit, data, eight, "transaction 8 (entry 9)");
+  EXPECT_THAT(Broken({data}, eight), IsEmpty()) << "not committed yet";
+  const auto both = Broken({data, eight});
+  EXPECT_THAT(both, IsEmpty()) << "its commit block is lost, too";
+  EXPECT_THAT(Broken({eight + 1 - 3}), testing::SizeIs(1)) << "a block of the log is no file data";
+}
+
+TEST_F(OrderingTest, FileDataThatWasWrittenAgainIsNotMissed) {
+  Super();
+  Tail(7, 1);
+  const size_t data = Write(3900, std::vector<uint8_t>(kBlock, 'd'));
+  const size_t again = Write(3900, std::vector<uint8_t>(kBlock, 'e'));
+  Seven();
+  data_mode_ = ext4::DataMode::kOrdered;
+  reached_by_ = 0;
+  EXPECT_THAT(Broken({data}), IsEmpty());
+  EXPECT_THAT(Broken({data, again}), testing::SizeIs(2));
+}
+
+TEST_F(OrderingTest, NoOtherDataModeHasThatRule) {
+  Super();
+  Tail(7, 1);
+  const size_t data = Write(3900, std::vector<uint8_t>(kBlock, 'd'));
+  const size_t commit = Seven() + 3;
+  reached_by_ = 0;
+  for (const auto mode :
+       {std::optional(ext4::DataMode::kWriteback), std::optional(ext4::DataMode::kJournal),
+        std::optional<ext4::DataMode>()}) {
+    data_mode_ = mode;
+    EXPECT_THAT(Broken({data}), IsEmpty());
+    const WriteNames names(history_, timeline_, base_, nullptr);
+    OrderingInput input = Input();
+    input.is_file_data = [](uint64_t block) { return block == 3900; };
+    const auto reachable = FindReachableData(input);
+    ASSERT_EQ(reachable.size(), 1u);
+    EXPECT_EQ(reachable[0].lost, data);
+    EXPECT_EQ(reachable[0].commit, commit);
+  }
+  // What a sync has promised is another rule.
+  writer_.Mark("returned");
+  sync_mark_ = events_++;
+  data_mode_ = ext4::DataMode::kWriteback;
+  ExpectOne(Broken({data}), Kind::kSyncBeforeReturn, data, *sync_mark_, "write of block 3900");
+}
+
+// ---- torn writes
+
+TEST_F(OrderingTest, ABlockIsNotAtomicOnADiskThatTears) {
+  Super();
+  Tail(7, 1);
+  const size_t commit = Seven() + 3;
+  torn_ = {{commit, {1}}};
+  ExpectOne(Broken({}), Kind::kBlockIsAtomic, commit, commit,
+            "the commit block of transaction 7 (entry 5) arrived in part (half of it): a block of "
+            "1024 bytes is not atomic on a disk that tears at 512 bytes; a transaction has "
+            "committed when its commit block is there, and not in part");
+  // What tore proves nothing: the lost copy breaks no rule by it.
+  EXPECT_THAT(Broken({commit - 1}), testing::SizeIs(1));
+}
+
+TEST_F(OrderingTest, OfAWriteOfManyBlocksOnlyTheTornOnesAreTorn) {
+  Super();
+  Tail(7, 1);
+  Seven();
+  Eight();
+  // Blocks 3000 (of transaction 7), and two that are nobody's.
+  std::vector<uint8_t> three(3 * kBlock, 'x');
+  std::fill(three.begin() + kBlock, three.end(), 'n');
+  const size_t home = Write(kHome, three);
+  const size_t tail = Tail(8, 5);
+  torn_ = {{home, {0, 1}}};
+  ExpectOne(Broken({}), Kind::kHomeBeforeTail, home, tail, "checkpoint write of block 3000");
+  torn_ = {{home, {1}}};
+  ExpectOne(Broken({}), Kind::kBlockIsAtomic, home, home, "ext4 writes metadata home as one");
+  torn_ = {{home, {2, 3}}};
+  EXPECT_THAT(Broken({}), IsEmpty()) << "a whole block that is in no rule";
+}
+
 // ---- who is at fault
 
 class BlameTest : public OrderingTest {
  protected:
   Explanation ExplainLoss(const std::vector<size_t>& lost, const DiskUse& use = {}) {
     Decode();
-    state_ = {events_, lost};
+    state_ = {events_, lost, torn_};
     const WriteNames names(history_, timeline_, base_, nullptr);
     return Explain(Input(), names, use, true, 100);
   }
@@ -371,6 +471,54 @@ TEST_F(BlameTest, NoRuleIsSaidToBeBrokenWhereNoneIs) {
   EXPECT_THAT(explanation.verdict, StartsWith("No rule of ext4's was broken by what was lost."));
   EXPECT_THAT(ExplainLoss({}).verdict, StartsWith("Nothing was lost"));
   EXPECT_THAT(ExplainLoss({}).cut_after, HasSubstr("commit block of transaction 7"));
+}
+
+TEST_F(BlameTest, ATornWriteIsSaidUnitByUnitAndTheDiskIsNamed) {
+  Super();
+  Tail(7, 1);
+  const size_t commit = Seven() + 3;
+  torn_ = {{commit, {0}}};
+  const Explanation in_flight = ExplainLoss({});
+  ASSERT_EQ(in_flight.torn.size(), 1u);
+  EXPECT_EQ(in_flight.torn[0].words,
+            "entry 5: commit block of transaction 7; of its 2 units of 512 bytes unit 1 arrived, "
+            "unit 0 did not");
+  ASSERT_EQ(in_flight.rules.size(), 1u);
+  EXPECT_EQ(in_flight.rules[0].name, "block-is-atomic");
+  EXPECT_FALSE(in_flight.rules[0].promised_entry.has_value());
+  EXPECT_THAT(in_flight.verdict,
+              AllOf(StartsWith("The disk tears writes at 512 bytes"),
+                    HasSubstr("one that writes blocks of 1024 bytes whole leaves no such state")));
+  Flush();
+  EXPECT_EQ(ExplainLoss({}).rules[0].promised_entry, 6u);
+  EXPECT_THAT(ExplainLoss({}).verdict, HasSubstr("had acknowledged all of entry 5, by entry 6"));
+}
+
+TEST_F(BlameTest, LostFileDataIsRemarkedOnByTheDataMode) {
+  ext4::Debugfs(base_, {"write @input f"}, std::string(kBlock, 't'));
+  const auto roles = ext4::BlockRoles::Make(base_);
+  ASSERT_TRUE(roles.ok());
+  uint64_t block = 0;
+  while (roles->UseOf(block).kind != ext4::BlockUse::Kind::kFile) ++block;
+  Super();
+  Tail(7, 1);
+  const size_t data = Write(block, std::vector<uint8_t>(kBlock, 'd'));
+  Seven();
+  Decode();
+  state_ = {events_, {data}};
+  reached_by_ = 0;
+  const WriteNames names(history_, timeline_, base_, &*roles);
+  const auto remarks = [&](std::optional<ext4::DataMode> mode) {
+    data_mode_ = mode;
+    const Explanation said = Explain(Input(), names, {}, false, 100);
+    EXPECT_LE(said.remarks.size(), 1u);
+    return said.remarks.empty() ? "" : said.remarks[0];
+  };
+  EXPECT_EQ(remarks(ext4::DataMode::kOrdered), "");
+  EXPECT_THAT(remarks(ext4::DataMode::kWriteback),
+              AllOf(StartsWith("entry 2 is file data that transaction 7 (commit block: entry 6)"),
+                    HasSubstr("under data=writeback no rule orders the two")));
+  EXPECT_THAT(remarks(std::nullopt), HasSubstr("is not known"));
 }
 
 TEST_F(BlameTest, LostWritesAreNamedByWhatTheyWereFor) {

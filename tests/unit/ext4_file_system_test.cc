@@ -11,7 +11,6 @@ namespace plugpull::ext4 {
 namespace {
 
 using ::testing::HasSubstr;
-using Kind = FileSystem::MetadataRange::Kind;
 
 std::string Content() {
   std::string content;
@@ -62,22 +61,33 @@ TEST(FileSystem, FindsNamesAndReadsFiles) {
       << "behind the end there are zeroes";
 }
 
-TEST(FileSystem, SaysWhereTheMetadataLies) {
-  const Image image = MakeExt4({.mib = 16});
-  const auto fs = FileSystem::Open(image);
+TEST(FileSystem, SaysWhichBlockHoldsTheDataOfAFile) {
+  Image image = MakeExt4({.mib = 16});
+  Debugfs(image, {"write @input f"}, std::string(2500, 't'));
+  auto fs = FileSystem::Open(image);
   ASSERT_TRUE(fs.ok());
-  const auto ranges = fs->MetadataRanges();
-  ASSERT_EQ(ranges.size(), 1 + 3 * 2U);
-  EXPECT_TRUE(std::is_sorted(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) {
-    return a.first_block < b.first_block;
-  }));
-  uint64_t inode_table_blocks = 0;
-  for (const auto& range : ranges) {
-    if (range.kind == Kind::kInodeTable) inode_table_blocks += range.blocks;
+  const auto node = fs->Lookup("f");
+  ASSERT_TRUE(node.ok() && node->has_value());
+  const uint32_t inode = (*node)->inode;
+  std::string held;
+  for (uint64_t place = 0; place < 3; ++place) {
+    const auto block = fs->DataBlock(inode, place);
+    ASSERT_TRUE(block.has_value()) << place;
+    held.append(image.begin() + static_cast<ptrdiff_t>(*block * 1024),
+                image.begin() + static_cast<ptrdiff_t>((*block + 1) * 1024));
   }
-  EXPECT_EQ(inode_table_blocks * fs->inodes_per_block(), 2 * fs->inodes_per_group());
-  EXPECT_EQ(ranges.front().kind, Kind::kGroupDescriptors);
-  EXPECT_EQ(ranges.front().first_block, 2U);
+  EXPECT_EQ(held.substr(0, 2500), std::string(2500, 't'));
+  EXPECT_FALSE(fs->DataBlock(inode, 3).has_value()) << "behind the end";
+  EXPECT_FALSE(fs->DataBlock(inode, ~0ULL).has_value());
+  EXPECT_FALSE(fs->DataBlock(2, 0).has_value()) << "a folder";
+  EXPECT_FALSE(fs->DataBlock(60000, 0).has_value()) << "no inode";
+  // Allocated, and not written: nothing of it is to be seen.
+  Debugfs(image, {"fallocate f 5 6", "set_inode_field f size 8192"});
+  auto more = FileSystem::Open(image);
+  ASSERT_TRUE(more.ok());
+  EXPECT_TRUE(more->DataBlock(inode, 2).has_value());
+  EXPECT_FALSE(more->DataBlock(inode, 4).has_value()) << "a hole";
+  EXPECT_FALSE(more->DataBlock(inode, 5).has_value()) << "unwritten";
 }
 
 TEST(FileSystem, TheJournalsBlocksAreDebugfsBlocks) {
@@ -149,7 +159,7 @@ TEST(FileSystem, HostileImagesNeverCrash) {
     if (blocks.ok()) {
       EXPECT_LE(blocks->size(), image.size() / 1024);
     }
-    EXPECT_FALSE(fs->MetadataRanges().empty());
+    if (prng.Chance(500)) (void)fs->DataBlock(12, prng.Below(20));
   }
   EXPECT_GT(opened, 100);
   EXPECT_GT(read, 100);

@@ -16,6 +16,7 @@ namespace plugpull::ext4 {
 namespace {
 
 using Outcome = JournalInspection::Outcome;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -252,6 +253,26 @@ TEST(Journal, AFlippedByteOfACompleteTransactionIsRefused) {
       }
     }
     EXPECT_EQ(three.Inspect().outcome, Outcome::kReplays);
+  }
+}
+
+TEST(Journal, ACommitBlockThatIsWholeInItsHeaderAloneIsDisputed) {
+  for (const int checksum : {2, 3}) {
+    ThreeTransactions three({.checksum = checksum});
+    for (size_t at = 16; at < kBlock; ++at) {
+      if (at >= 48 && at < 56) continue;  // may look like an older commit
+      three.Byte(1, 4, at) ^= 0x40;
+      const auto inspection = three.Inspect();
+      ASSERT_EQ(inspection.outcome, Outcome::kRefused);
+      ASSERT_EQ(inspection.disputed, at >= 64) << at;
+      if (at >= 64) {
+        EXPECT_THAT(inspection.reason, AllOf(HasSubstr("Linux 6.11"), HasSubstr("transaction 8")));
+      }
+      three.Byte(1, 4, at) ^= 0x40;
+    }
+    // Other blocks are nobody's to make whole.
+    three.Byte(1, 1, 900) ^= 1;
+    EXPECT_FALSE(three.Inspect().disputed);
   }
 }
 

@@ -185,5 +185,28 @@ TEST(CounterRanges, AreWhereDebugfsPutsThem) {
   }
 }
 
+TEST(Superblock, SaysWhatItAsksOfEveryMount) {
+  const auto with = [](const std::vector<std::string>& commands) {
+    Image image = MakeExt4();
+    Debugfs(image, commands);
+    const auto super = ParseSuperblock(image);
+    EXPECT_TRUE(super.ok());
+    return *super;
+  };
+  const Superblock plain = with({"set_super_value default_mount_opts 0xc"});
+  EXPECT_FALSE(plain.default_data_mode.has_value());
+  EXPECT_FALSE(plain.default_nobarrier);
+  EXPECT_EQ(plain.mount_options, "");
+  EXPECT_EQ(with({"set_super_value default_mount_opts 0x20"}).default_data_mode,
+            DataMode::kJournal);
+  EXPECT_EQ(with({"set_super_value default_mount_opts 0x40"}).default_data_mode,
+            DataMode::kOrdered);
+  const Superblock all = with({"set_super_value default_mount_opts 0x160",
+                               "set_super_value mount_opts data=journal,nodelalloc"});
+  EXPECT_EQ(all.default_data_mode, DataMode::kWriteback);
+  EXPECT_TRUE(all.default_nobarrier);
+  EXPECT_EQ(all.mount_options, "data=journal,nodelalloc");
+}
+
 }  // namespace
 }  // namespace plugpull::ext4

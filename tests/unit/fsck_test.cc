@@ -68,6 +68,17 @@ class FsckTest : public testing::Test {
   std::unique_ptr<WorkImage> work_;
 };
 
+TEST_F(FsckTest, WhatKernelsDoNotAgreeOnIsUnknown) {
+  builder_->Place(builder_->places()[0].back())[900] ^= 1;  // the commit block, behind its header
+  const auto recovery = Recover();
+  EXPECT_EQ(recovery.outcome, Outcome::kUnknown);
+  EXPECT_THAT(recovery.evidence, HasSubstr("Linux 6.11 and later, and stable kernels"));
+  EXPECT_FALSE(Replayed());
+  builder_->Place(builder_->places()[0].back())[900] ^= 1;
+  builder_->Place(builder_->places()[0].back())[40] ^= 1;
+  EXPECT_EQ(Recover().outcome, Outcome::kViolated);
+}
+
 TEST_F(FsckTest, ReplaysAndPassesAHealthyImage) {
   const auto recovery = Recover();
   EXPECT_EQ(recovery.outcome, Outcome::kHolds) << recovery.evidence;

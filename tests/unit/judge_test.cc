@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "ext4_tools.h"
 #include "framework/blocklog/format.h"
 #include "framework/blocklog/log_writer.h"
@@ -78,7 +80,7 @@ class LogOverExt4 : public testing::Test {
     return check;
   }
   RunReport CheckLog() { return CheckLog(PrefixesAndSubsets()); }
-  RunReport CheckLog(const Check& check) {
+  RunReport CheckLog(const Check& check, const CheckOptions& options = {}) {
     const auto& bytes = writer_.bytes();
     EXPECT_TRUE(os::WriteFileAtomic(folder_ / "log",
                                     {reinterpret_cast<const char*>(bytes.data()), bytes.size()})
@@ -86,7 +88,7 @@ class LogOverExt4 : public testing::Test {
     EXPECT_TRUE(os::WriteFileAtomic(folder_ / "base",
                                     {reinterpret_cast<const char*>(base_.data()), base_.size()})
                     .ok());
-    RunReport report = CheckLogFile(folder_ / "log", folder_ / "base", false, check, {});
+    RunReport report = CheckLogFile(folder_ / "log", folder_ / "base", false, check, options);
     EXPECT_FALSE(report.has_error()) << report.error();
     return report;
   }
@@ -136,6 +138,29 @@ TEST_F(LogOverExt4, TheCheckLeavesTheBaseAsItIs) {
   ASSERT_TRUE(after.ok());
   EXPECT_TRUE(std::equal(base_.begin(), base_.end(), after->begin(), after->end(),
                          [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); }));
+}
+
+TEST_F(LogOverExt4, EqualImagesAreRecoveredByE2fsckOnce) {
+  writer_.Write(Bytes(at_), Bad());
+  writer_.Write(Bytes(at_), Bad());
+  writer_.Write(Bytes(at_), Good());
+  writer_.Write(Bytes(at_), Bad());
+  Check check;
+  check.set_disk("log");
+  check.add_oracle(FSCK);
+  check.add_enumerate()->mutable_lose_subset();
+  CheckOptions options;
+  options.e2fsck_only = true;
+  for (const unsigned jobs : {1U, 3U}) {
+    options.jobs = jobs;
+    const RunReport report = CheckLog(check, options);
+    EXPECT_GT(report.disk(0).states().enumerated(), 8U);
+    EXPECT_EQ(report.disk(0).states().distinct(), 2U);
+    std::map<std::string, uint64_t> runs;
+    for (const JudgeCount& judge : report.disk(0).judge()) runs[judge.judge()] = judge.runs();
+    EXPECT_EQ(runs["recovery by e2fsck"], 2U);
+    EXPECT_EQ(runs["e2fsck -fn"], 2U);
+  }
 }
 
 // The superblock with another label; its checksum lies in the second sector.
