@@ -8,3 +8,5 @@ plugpull_test(blind_oracle_test SOURCES meta/blind_oracle_test.cc
   DEPS framework_run framework_recording framework_os tests_support LABELS meta TIMEOUT 300)
 plugpull_test(recovered_states_test SOURCES meta/recovered_states_test.cc
   DEPS framework_run framework_recording framework_os LABELS meta TIMEOUT 300)
+plugpull_test(journal_guided_meta_test SOURCES meta/journal_guided_meta_test.cc
+  DEPS framework_run framework_recording framework_os LABELS meta TIMEOUT 300)
