@@ -37,6 +37,15 @@ Result<std::string> ProgramsFolder() {
   return folder.substr(0, folder.rfind('/'));
 }
 
+// Whether two calls change one and the same page, and nothing else.
+bool InOnePage(const RecordedCall& a, const RecordedCall& b) {
+  const auto last = [](const RecordedCall& call) {
+    return (call.offset + call.length - 1) / kPage;
+  };
+  return a.length > 0 && b.length > 0 && a.offset / kPage == last(a) &&
+         b.offset / kPage == last(b) && last(a) == last(b);
+}
+
 }  // namespace
 
 Result<std::vector<RecordedCall>> ParseWriteRecord(std::span<const uint8_t> record,
@@ -76,7 +85,8 @@ Result<std::vector<RecordedCall>> ParseWriteRecord(std::span<const uint8_t> reco
 
 void AddCallsToLog(const std::vector<RecordedCall>& calls, bool flushes, std::span<uint8_t> image,
                    blocklog::LogWriter& log) {
-  for (const RecordedCall& call : calls) {
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const RecordedCall& call = calls[i];
     if (call.kind == RecordedCall::Kind::kFlush) {
       if (flushes) log.Flush();
       continue;
@@ -87,6 +97,7 @@ void AddCallsToLog(const std::vector<RecordedCall>& calls, bool flushes, std::sp
     } else {
       std::copy(call.data.begin(), call.data.end(), target.begin());
     }
+    if (i + 1 < calls.size() && InOnePage(call, calls[i + 1])) continue;
     const uint64_t end = call.offset + call.length;
     for (uint64_t page = call.offset / kPage * kPage; page < end; page += kPage) {
       log.Write(Bytes(page), image.subspan(page, std::min(kPage, image.size() - page)));

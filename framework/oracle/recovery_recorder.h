@@ -34,7 +34,11 @@ Result<std::vector<RecordedCall>> ParseWriteRecord(std::span<const uint8_t> reco
 // Applies the calls to `image` and appends to the log what a disk below a page cache sees of them:
 // each page of 4096 bytes that a call touches is one write of the whole page as it is then, for the
 // buffers of a block device that nobody has mounted are as large (set_init_blocksize in
-// block/bdev.c). `image` is whole sectors. Without `flushes` they are left out.
+// block/bdev.c). Calls within one and the same page, with no other call between them, are one
+// write: libext2fs writes the superblock in several pieces, its checksum last
+// (write_primary_superblock in lib/ext2fs/closefs.c), and a page that is written back just between
+// two of them is torn, which no model names unless it is asked to. `image` is whole sectors.
+// Without `flushes` they are left out.
 void AddCallsToLog(const std::vector<RecordedCall>& calls, bool flushes, std::span<uint8_t> image,
                    blocklog::LogWriter& log);
 
