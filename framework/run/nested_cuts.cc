@@ -172,10 +172,7 @@ class Recoveries {
     *manifest.mutable_scenario() = ScenarioOf(parent.scenario(), check_, by_, state);
     manifest.set_variant(WordOf(by_) + "-recovery");
     manifest.set_seed(parent.seed());
-    if (by_ == Nested::KERNEL) {
-      manifest.set_kernel_release(version_);
-      manifest.set_accelerator(options_.check.accelerator);
-    }
+    if (by_ == Nested::KERNEL) manifest.set_kernel_release(version_);
     RecordedRecovery& recovery = *manifest.mutable_recovery();
     std::string name = options_.recording;
     while (name.size() > 1 && name.back() == '/') name.pop_back();

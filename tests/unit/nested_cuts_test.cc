@@ -118,9 +118,9 @@ TEST(CallsToLogTest, TouchedPagesAreWrittenWhole) {
 TEST(CallsToLogTest, PiecesOfOnePageAreOneWriteUpToTheNextCall) {
   std::vector<uint8_t> image(3 * 4096);
   const std::vector<uint8_t> data(4, 'n');
-  std::vector<RecordedCall> calls = {{Kind::kWrite, 0, 4, data},     {Kind::kWrite, 100, 4, data},
-                                     {Kind::kWrite, 8192, 4, data},  {Kind::kWrite, 200, 4, data},
-                                     {Kind::kFlush, 0, 0, {}},       {Kind::kWrite, 300, 4, data},
+  std::vector<RecordedCall> calls = {{Kind::kWrite, 0, 4, data},    {Kind::kWrite, 100, 4, data},
+                                     {Kind::kWrite, 8192, 4, data}, {Kind::kWrite, 200, 4, data},
+                                     {Kind::kFlush, 0, 0, {}},      {Kind::kWrite, 300, 4, data},
                                      {Kind::kWrite, 4094, 4, data}};
   blocklog::LogWriter writer;
   AddCallsToLog(calls, false, image, writer);
