@@ -16,6 +16,7 @@ namespace plugpull::oracle {
 namespace {
 
 constexpr uint64_t kPage = 4096;
+constexpr uint32_t kIncompatMmp = 0x100;  // EXT4_FEATURE_INCOMPAT_MMP in fs/ext4/ext4.h
 // In the journal superblock (journal_superblock_s in include/linux/jbd2.h).
 constexpr uint64_t kSequenceAt = 0x18;
 constexpr uint64_t kHeadAt = 0x58;
@@ -88,8 +89,15 @@ Result<SameRecovery> SameRecovery::Make(const WorkImage& uninterrupted,
   same.block_bytes_ = super.block_bytes;
   same.masked_ = MaskedRanges(from, journal);
   PP_ASSIGN_OR_RETURN(same.tree_, TreeOf(from));
-  same.images_until_ =
-      who == Who::kE2fsck ? std::numeric_limits<size_t>::max() : LastCutOfReplay(history, journal);
+  // Whoever opens a file system with mmp writes the time and a number by chance into its block,
+  // before all else (ext4_multi_mount_protect in fs/ext4/mmp.c, ext2fs_mmp_start). Fast commits are
+  // replayed as changes to inodes, not as blocks (ext4_fc_replay in fs/ext4/fast_commit.c).
+  const bool by_blocks_alone = (super.feature_incompat & kIncompatMmp) == 0 &&
+                               (super.feature_compat & ext4::kCompatFastCommit) == 0;
+  if (by_blocks_alone) {
+    same.images_until_ = who == Who::kE2fsck ? std::numeric_limits<size_t>::max()
+                                             : LastCutOfReplay(history, journal);
+  }
   return same;
 }
 

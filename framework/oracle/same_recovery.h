@@ -3,7 +3,7 @@
 // again, the disk must be what one recovery that nobody interrupted makes of the same state. Both
 // are recovered here, by the same means (replay, then orphans), and compared.
 //
-// Compared as images, byte by byte, is what must be equal to the byte:
+// Compared as images (but with mmp and fast_commit) is what must be equal to the byte:
 //   - e2fsck's recovery, at every cut. It writes no time but E2FSCK_TIME and draws nothing by
 //     chance, so doing any part of it twice writes the same bytes.
 //   - the kernel's, as long as it replays. jbd2_journal_recover (fs/jbd2/recovery.c) writes blocks
