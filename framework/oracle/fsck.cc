@@ -69,7 +69,8 @@ Result<Fsck> Fsck::Find(Millis timeout) {
   return fsck;
 }
 
-Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments) const {
+Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments,
+                                const FsckWatcher* watcher) const {
   os::SubprocessOptions options;
   options.argv = {path_};
   options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
@@ -78,11 +79,18 @@ Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments) cons
   // time is far ahead, since e2fsck complains of mounts in its future.
   options.environment = {"LC_ALL=C", "E2FSCK_CONFIG=/dev/null", "E2FSCK_TIME=4000000000"};
   options.pass_fds = {{fd, 3}};
+  if (watcher != nullptr) {
+    options.environment.insert(options.environment.end(), watcher->environment.begin(),
+                               watcher->environment.end());
+    options.pass_fds.insert(options.pass_fds.end(), watcher->pass_fds.begin(),
+                            watcher->pass_fds.end());
+  }
   options.own_process_group = true;  // what it started ends with it
   return os::RunProgram(std::move(options), timeout_, Bytes(64 << 10));
 }
 
-RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journal) {
+RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journal,
+                             const FsckWatcher* watcher) {
   const auto before = ext4::ParseSuperblock(image.bytes());
   if (!before.ok()) return {Outcome::kHolds, "nothing to recover: " + before.error().message};
   const ext4::JournalInspection inspection = ext4::InspectJournal(image.bytes(), journal);
@@ -101,7 +109,7 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
     return {Outcome::kHolds, "nothing to recover"};
   }
   ++recoveries_;
-  const auto output = Run(image.fd(), {"-y", "-E", "journal_only"});
+  const auto output = Run(image.fd(), {"-y", "-E", "journal_only"}, watcher);
   if (!output.ok()) return {Outcome::kUnknown, output.error().ToString()};
   const std::string evidence =
       fmt::format("e2fsck -y -E journal_only: {}\n{}", output->exit.ToString(), Evidence(*output));

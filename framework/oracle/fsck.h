@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "framework/base/result.h"
 #include "framework/ext4/journal.h"
@@ -29,6 +31,12 @@ struct StructureResult {
   std::string evidence;  // what e2fsck found, the first lines
 };
 
+// What e2fsck gets beside the image when somebody watches it recover.
+struct FsckWatcher {
+  std::vector<std::string> environment;       // NAME=value
+  std::vector<std::pair<int, int>> pass_fds;  // {ours, number there}; 3 is the image
+};
+
 // Thread-safe; one e2fsck process for each call.
 class Fsck {
  public:
@@ -40,8 +48,9 @@ class Fsck {
         version_(std::move(other.version_)),
         timeout_(other.timeout_) {}
 
-  // Replays the journal and processes orphans, in the image.
-  RecoveryResult Recover(WorkImage& image, const ext4::JournalLayout& journal);
+  // Replays the journal and processes orphans, in the image. `watcher` may be null.
+  RecoveryResult Recover(WorkImage& image, const ext4::JournalLayout& journal,
+                         const FsckWatcher* watcher = nullptr);
   // Judges without changing anything.
   StructureResult Check(const WorkImage& image);
 
@@ -51,7 +60,8 @@ class Fsck {
 
  private:
   Fsck() = default;
-  Result<os::RunOutput> Run(int fd, std::vector<std::string> arguments) const;
+  Result<os::RunOutput> Run(int fd, std::vector<std::string> arguments,
+                            const FsckWatcher* watcher = nullptr) const;
 
   std::string path_;
   std::string version_;

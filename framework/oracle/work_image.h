@@ -33,6 +33,7 @@ class WorkImage {
   // The bytes, and the descriptor for other programs. Writes through either are undone by Load
   // when Scan has been called after them.
   std::span<uint8_t> bytes() { return mapping_.mutable_bytes(); }
+  std::span<const uint8_t> bytes() const { return mapping_.bytes(); }
   int fd() const { return fd_.get(); }
 
   // Looks at the whole file: remembers what others have changed since Load, which comes before it,

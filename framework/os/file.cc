@@ -137,6 +137,30 @@ Result<std::vector<Extent>> DataExtents(int fd, Bytes size) {
   return extents;
 }
 
+Result<std::optional<Bytes>> FirstDifference(int fd_a, int fd_b, Bytes size) {
+  constexpr uint64_t kChunk = 1 << 16;
+  PP_ASSIGN_OR_RETURN(auto extents, DataExtents(fd_a, size));
+  PP_ASSIGN_OR_RETURN(const auto more, DataExtents(fd_b, size));
+  extents.insert(extents.end(), more.begin(), more.end());
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return a.start < b.start; });
+  std::vector<uint8_t> a(kChunk);
+  std::vector<uint8_t> b(kChunk);
+  uint64_t done = 0;
+  for (const Extent& extent : extents) {
+    for (done = std::max(done, extent.start.value); done < extent.end.value;) {
+      const uint64_t n = std::min(kChunk, extent.end.value - done);
+      PP_RETURN_IF_ERROR(PreadAll(fd_a, std::span(a).first(n), Bytes(done)));
+      PP_RETURN_IF_ERROR(PreadAll(fd_b, std::span(b).first(n), Bytes(done)));
+      const auto at = std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin());
+      const auto same = static_cast<uint64_t>(at.first - a.begin());
+      if (same < n) return std::optional(Bytes(done + same));
+      done += n;
+    }
+  }
+  return std::optional<Bytes>();
+}
+
 Result<std::string> FindProgram(const std::string& name, const std::string& package) {
   std::string path = GetEnv("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
   size_t start = 0;

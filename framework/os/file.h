@@ -2,6 +2,7 @@
 // Whole files, folders, and files mapped for reading.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,10 @@ struct Extent {
   Bytes end;  // one past the last byte
 };
 Result<std::vector<Extent>> DataExtents(int fd, Bytes size);
+
+// The first byte at which two files differ, both of `size` bytes; nothing when they are equal. What
+// is a hole in both costs nothing.
+Result<std::optional<Bytes>> FirstDifference(int fd_a, int fd_b, Bytes size);
 
 // The absolute path of a program on PATH (and the sbin folders), or an environment error that
 // names the package that holds it.

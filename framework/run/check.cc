@@ -9,6 +9,7 @@
 
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
+#include "framework/run/nested_cuts.h"
 
 namespace plugpull::run {
 namespace {
@@ -114,6 +115,17 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
     disk.guest = GuestOf(reader.manifest(), options, what);
     disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
+    if (reader.manifest().has_recovery()) disk.recovery = reader.manifest().recovery();
+    if (check.has_nested()) {
+      disk.judged = [&](const auto& states, const auto& verdicts, DiskReport& disk_report) {
+        const NestedOptions nested{.recording = reader.folder(),
+                                   .manifest = &reader.manifest(),
+                                   .seed = report.seed(),
+                                   .check = options,
+                                   .kernel_image = disk.guest.kernel_image};
+        RunNestedCuts(*source, check, fsck, nested, states, verdicts, disk_report);
+      };
+    }
     PP_ASSIGN_OR_RETURN(*report.add_disk(),
                         CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
   }

@@ -19,14 +19,15 @@ struct CheckOptions {
   bool e2fsck_only = false;            // e2fsck recovers every state and judges every image: slow
   std::optional<uint32_t> max_states;  // instead of every check's
   std::optional<uint64_t> seed;        // instead of the recording's; draws other states
-  // Of the guest that KERNEL_MOUNT and COMMAND need.
+  // Of the guest that KERNEL_MOUNT, COMMAND and nested cuts need.
   std::string accelerator = "auto";
   vm::MachineFactory start_machine;  // empty: QEMU
   std::optional<GuestImage> image;   // empty: what the scenario asks for, fetched and built
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };
 
-// Every check of the recording's scenario. What goes wrong is in the report, as an error.
+// Every check of the recording's scenario. What goes wrong is in the report, as an error. Checks
+// with `nested` write recordings of recoveries beside the folder (Workdir::RecoveriesFolder).
 RunReport CheckRecording(const std::string& folder, const CheckOptions& options);
 
 // A log that was not recorded by plugpull, with the fsck oracle alone. `name` is shown.

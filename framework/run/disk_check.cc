@@ -9,6 +9,7 @@
 #include <set>
 
 #include "framework/run/coverage.h"
+#include "framework/run/uninterrupted.h"
 
 namespace plugpull::run {
 
@@ -49,6 +50,8 @@ class Tally {
     Add(index, lost, verdict.content, class_of(DURABILITY_LOST), CONTENT, verdict.content_evidence);
     Add(index, lost, verdict.stale_data, class_of(STALE_DATA_EXPOSED), STALE_DATA,
         verdict.stale_evidence);
+    Add(index, lost, verdict.same_recovery, class_of(RECOVERY_DIFFERS), SAME_RECOVERY,
+        verdict.same_recovery_evidence);
     Add(index, lost, verdict.kernel, KERNEL_DISAGREES, KERNEL_MOUNT, verdict.kernel_evidence);
     Add(index, lost, verdict.command, COMMAND_FAILED, COMMAND, verdict.command_evidence);
   }
@@ -224,6 +227,7 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   add("e2fsck -fn on a sample of the passed", counts.sampled);
   add("content", judge.content_checks());
   add("stale data", judge.stale_data_checks());
+  add("same recovery", judge.recoveries_compared());
   if (counts.falsely_passed > 0) {
     report.add_note(fmt::format(
         "a fault of plugpull: its own check passed {} of {} images that e2fsck, asked as a sample, "
@@ -260,6 +264,13 @@ Status CheckStaleDataCanJudge(const DiskSource& source, bool has_workload) {
                                has_workload ? "it was not filled with poison (`fill: POISON`) when "
                                               "it was recorded; record it again"
                                             : "no files workload ran on it"));
+}
+
+Result<oracle::SameRecovery> SameRecoveryOf(const DiskSource& source,
+                                            const DiskCheckOptions& options, oracle::Fsck& fsck) {
+  if (options.recovery) return UninterruptedRecovery(source, *options.recovery, fsck);
+  return UserError(fmt::format(
+      "SAME_RECOVERY cannot judge disk {}: what was recorded is no recovery", source.name()));
 }
 
 }  // namespace
@@ -321,6 +332,12 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
     judge_options.stale_data = &stale_data.emplace(*obligations);
   }
 
+  std::optional<oracle::SameRecovery> same_recovery;
+  if (Asks(check, SAME_RECOVERY)) {
+    PP_ASSIGN_OR_RETURN(same_recovery, SameRecoveryOf(source, options, fsck));
+    judge_options.same_recovery = &*same_recovery;
+  }
+
   const crashstate::Enumeration enumeration =
       crashstate::EnumerateStates(space, check, options.seed, &source.timeline());
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
@@ -341,6 +358,7 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   if (source.journal().blocks.empty()) {
     report.add_note("the file system has no journal: nothing is replayed after a cut");
   }
+  if (options.judged) options.judged(enumeration.states, verdicts, report);
   return report;
 }
 

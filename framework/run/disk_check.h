@@ -9,6 +9,7 @@
 #include "framework/base/result.h"
 #include "framework/oracle/fsck.h"
 #include "framework/oracle/stale_data.h"
+#include "framework/proto/recording.pb.h"
 #include "framework/proto/verdict.pb.h"
 #include "framework/proto/workload.pb.h"
 #include "framework/recording/recording.h"
@@ -26,6 +27,12 @@ struct DiskCheckOptions {
   oracle::DataMode data_mode = oracle::DataMode::kOrdered;
   std::function<void(uint64_t done, uint64_t total)> progress;
   GuestOracleOptions guest;  // of the oracles that need one; its seed is not looked at
+  // Of a recording of a recovery; SAME_RECOVERY needs it.
+  std::optional<RecordedRecovery> recovery;
+  // Called at the end with all states and verdicts; may add to the report.
+  std::function<void(const std::vector<crashstate::StateSpec>& states,
+                     const std::vector<StateVerdict>& verdicts, DiskReport& report)>
+      judged;
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
 };

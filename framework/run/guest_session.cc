@@ -23,20 +23,6 @@ constexpr char kMkfsTime[] = "E2FSPROGS_FAKE_TIME=1700000000";
 constexpr Millis kControlTimeout{60000};  // for what is no step: disks, marks, drains, power off
 constexpr size_t kOutputShown = 2000;     // bytes of a failed program's output in a message
 
-GuestLayer::Kind LayerKind(const Layer& layer) {
-  switch (layer.kind_case()) {
-    case Layer::kLinear:
-      return GuestLayer::LINEAR;
-    case Layer::kLogWrites:
-      return GuestLayer::LOG_WRITES;
-    case Layer::kDropBarriers:
-      return GuestLayer::DROP_BARRIERS;
-    case Layer::KIND_NOT_SET:
-      break;
-  }
-  return GuestLayer::UNSPECIFIED;
-}
-
 std::string StepWord(const Step& step) {
   switch (step.kind_case()) {
     case Step::kMkfs:
@@ -85,6 +71,20 @@ std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk)
 bool HasLog(const Disk& disk) {
   return std::any_of(disk.layer().begin(), disk.layer().end(),
                      [](const Layer& layer) { return layer.has_log_writes(); });
+}
+
+GuestLayer::Kind LayerKind(const Layer& layer) {
+  switch (layer.kind_case()) {
+    case Layer::kLinear:
+      return GuestLayer::LINEAR;
+    case Layer::kLogWrites:
+      return GuestLayer::LOG_WRITES;
+    case Layer::kDropBarriers:
+      return GuestLayer::DROP_BARRIERS;
+    case Layer::KIND_NOT_SET:
+      break;
+  }
+  return GuestLayer::UNSPECIFIED;
 }
 
 bool SendsFlushes(const Disk& disk) {

@@ -32,6 +32,17 @@ struct ContentKey {
   workload::ObligationKey obligations;
   bool operator==(const ContentKey&) const = default;
 };
+// An image can be legal as a tree and not byte by byte.
+struct SameRecoveryKey {
+  Fingerprint image;
+  bool as_image = false;
+  bool operator==(const SameRecoveryKey&) const = default;
+};
+struct SameRecoveryKeyHash {
+  size_t operator()(const SameRecoveryKey& key) const {
+    return key.image.low ^ (key.as_image ? 0x9e3779b97f4a7c15ULL : 0);
+  }
+};
 struct ContentKeyHash {
   size_t operator()(const ContentKey& key) const {
     return key.image.low ^ (key.obligations.ended_count * 0x9e3779b97f4a7c15ULL) ^
@@ -43,7 +54,8 @@ struct ContentKeyHash {
 
 Outcome StateVerdict::Worst() const {
   const Outcome worst =
-      Worse(Worse(Worse(recovery, structure), Worse(content, stale_data)), Worse(kernel, command));
+      Worse(Worse(Worse(Worse(recovery, structure), Worse(content, stale_data)), same_recovery),
+            Worse(kernel, command));
   return order_decides ? Outcome::kUnknown : worst;
 }
 
@@ -60,6 +72,8 @@ struct Judge::Impl {
   Once<Fingerprint, FingerprintHash, Said> structures = {};  // by recovered image
   Once<ContentKey, ContentKeyHash, Said> contents = {};
   Once<Fingerprint, FingerprintHash, Said> stale_data = {};  // by recovered image
+  Once<SameRecoveryKey, SameRecoveryKeyHash, Said> same_recoveries = {};
+  std::atomic<uint64_t> recoveries_compared = 0;
   std::atomic<uint64_t> content_checks = 0;
   std::atomic<uint64_t> stale_data_checks = 0;
 
@@ -119,6 +133,32 @@ struct Judge::Impl {
     return {verdict.outcome, std::move(verdict.evidence)};
   }
 
+  Said SameRecovery(StateEngine& engine, bool as_image) {
+    ++recoveries_compared;
+    const auto work = engine.RecoveredWork();
+    if (!work.ok()) return {Outcome::kUnknown, work.error().ToString()};
+    oracle::SameRecoveryVerdict verdict = as_image ? options.same_recovery->CompareImage(**work)
+                                                   : options.same_recovery->CompareTree(**work);
+    return {verdict.outcome, std::move(verdict.evidence)};
+  }
+
+  void JudgeSameRecovery(StateEngine& engine, size_t cut, StateVerdict& verdict) {
+    if (options.same_recovery == nullptr) return;
+    const Outcome before = Worse(verdict.recovery, verdict.structure);
+    if (before != Outcome::kHolds) {
+      verdict.same_recovery = before;
+      verdict.same_recovery_evidence = verdict.evidence;
+      return;
+    }
+    const bool as_image = options.same_recovery->ComparesImages(cut);
+    const auto compute = [&] { return SameRecovery(engine, as_image); };
+    const Said& said = options.deduplicate
+                           ? same_recoveries.Get({verdict.recovered, as_image}, compute)
+                           : Keep(compute());
+    verdict.same_recovery = said.outcome;
+    verdict.same_recovery_evidence = &said.evidence;
+  }
+
   // What a thread has for itself.
   struct Tools {
     StateEngine engine;
@@ -146,6 +186,7 @@ struct Judge::Impl {
     verdict.recovery = recovered.said.outcome;
     if (recovered.said.outcome != Outcome::kHolds) {
       verdict.evidence = &Keep(std::move(recovered.said)).evidence;
+      JudgeSameRecovery(tools.engine, spec.cut, verdict);
       return verdict;
     }
     if (options.fsck) {
@@ -155,6 +196,7 @@ struct Judge::Impl {
       verdict.structure = said.outcome;
       verdict.evidence = &said.evidence;
     }
+    JudgeSameRecovery(tools.engine, spec.cut, verdict);
     // In an image that is condemned, files may share blocks.
     if (options.stale_data != nullptr && verdict.structure == Outcome::kHolds) {
       const auto compute = [&] { return StaleData(tools.engine); };
@@ -252,6 +294,7 @@ Judge::~Judge() = default;
 
 uint64_t Judge::content_checks() const { return impl_->content_checks; }
 uint64_t Judge::stale_data_checks() const { return impl_->stale_data_checks; }
+uint64_t Judge::recoveries_compared() const { return impl_->recoveries_compared; }
 const EngineCounts& Judge::counts() const { return impl_->counts; }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
@@ -264,6 +307,7 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     impl_->structures.clear();
     impl_->contents.clear();
     impl_->stale_data.clear();
+    impl_->same_recoveries.clear();
     verdicts = impl_->JudgeAll(states);
   }
   if (impl_->failure) return *impl_->failure;
@@ -272,7 +316,8 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     const auto& a = verdicts[i - 1];
     const auto& b = verdicts[i];
     const bool differs = a.recovery != b.recovery || a.structure != b.structure ||
-                         a.content != b.content || a.stale_data != b.stale_data;
+                         a.content != b.content || a.stale_data != b.stale_data ||
+                         a.same_recovery != b.same_recovery;
     verdicts[i - 1].order_decides = differs;
     verdicts[i].order_decides = differs;
   }

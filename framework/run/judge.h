@@ -15,6 +15,7 @@
 #include "framework/image/fingerprint.h"
 #include "framework/oracle/content.h"
 #include "framework/oracle/fsck.h"
+#include "framework/oracle/same_recovery.h"
 #include "framework/oracle/stale_data.h"
 #include "framework/os/file.h"
 #include "framework/run/state_engine.h"
@@ -27,6 +28,9 @@ struct JudgeOptions {
   bool content = true;
   // What the workload wrote, for the stale data oracle; outlives the judge. Null: it is not asked.
   const oracle::StaleDataIndex* stale_data = nullptr;
+  // What a recorded recovery comes to when it is not cut; outlives the judge. Null: it is not
+  // asked.
+  const oracle::SameRecovery* same_recovery = nullptr;
   unsigned jobs = 1;  // threads, at least 1
   EngineOptions engine;
   bool deduplicate = true;  // false: every state is judged, whatever others recovered to
@@ -42,6 +46,8 @@ struct StateVerdict {
   oracle::Outcome content = oracle::Outcome::kHolds;
   // Of images whose structure holds: in others, files may well share blocks.
   oracle::Outcome stale_data = oracle::Outcome::kHolds;
+  // Violated, too, where recovery or structure are: the uninterrupted recovery holds.
+  oracle::Outcome same_recovery = oracle::Outcome::kHolds;
   // Of those that were asked about by oracles in a guest (guest_oracles.h).
   oracle::Outcome kernel = oracle::Outcome::kHolds;
   oracle::Outcome command = oracle::Outcome::kHolds;
@@ -49,6 +55,7 @@ struct StateVerdict {
   const std::string* evidence = nullptr;          // of recovery or structure
   const std::string* content_evidence = nullptr;  // of content
   const std::string* stale_evidence = nullptr;    // of stale_data
+  const std::string* same_recovery_evidence = nullptr;
   const std::string* kernel_evidence = nullptr;
   const std::string* command_evidence = nullptr;
 
@@ -70,6 +77,7 @@ class Judge {
 
   uint64_t content_checks() const;
   uint64_t stale_data_checks() const;
+  uint64_t recoveries_compared() const;
   // Of all threads, after Run. When e2fsck does not confirm an image of the sample that was passed
   // in process, Run begins again and has e2fsck judge every image; both are counted.
   const EngineCounts& counts() const;

@@ -16,26 +16,13 @@
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
 #include "framework/run/guest_session.h"
+#include "framework/run/log_file.h"
 #include "vm/qemu/qemu_machine.h"
 
 namespace plugpull::run {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The log as it lies in its scratch file, read to its last entry.
-struct ReadBack {
-  os::Mapping mapping;
-  blocklog::BlockLog log;
-};
-
-Result<ReadBack> ReadLogBack(int fd, Bytes device_size) {
-  ReadBack read;
-  PP_ASSIGN_OR_RETURN(const Bytes size, os::FileSize(fd));
-  PP_ASSIGN_OR_RETURN(read.mapping, os::Mapping::Map(fd, size, os::Mapping::Mode::kReadOnly));
-  PP_ASSIGN_OR_RETURN(read.log, blocklog::ReadLog(read.mapping.bytes(), {true, device_size}));
-  return read;
-}
 
 // Where an image and the disk's last content differ; nothing when they do not.
 std::optional<uint64_t> FirstDifference(std::span<const uint8_t> replayed,
@@ -174,6 +161,7 @@ Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdi
   const std::string failed = workdir.FailedFolder(options.place);
   PP_RETURN_IF_ERROR(os::RemoveAll(failed));
   PP_RETURN_IF_ERROR(os::RemoveAll(folder));  // an older one must not be taken for this run's
+  PP_RETURN_IF_ERROR(os::RemoveAll(Workdir::RecoveriesFolder(folder)));
   PP_ASSIGN_OR_RETURN(const GuestImage image, ImageFor(plan, options));
   PP_RETURN_IF_ERROR(os::MakeFolders(failed));
   const std::string console = failed + "/" + recording::kConsoleName;

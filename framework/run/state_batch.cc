@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "framework/crashstate/state_cursor.h"
+#include "framework/run/state_images.h"
 #include "vm/qemu/qemu_machine.h"
 
 namespace plugpull::run {
@@ -18,7 +18,6 @@ namespace {
 
 constexpr char kStatesSerial[] = "pp-states";
 constexpr char kScratchSerial[] = "pp-scratch";
-constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kAlignBytes = 1 << 20;
 // A snapshot may copy every chunk of a state, and the last chunk may be cut.
 constexpr uint64_t kScratchExtraBytes = 16 << 20;
@@ -29,28 +28,6 @@ constexpr size_t kConsoleBytesMax = 256 << 10;
 constexpr size_t kConsoleLinesShown = 12;
 
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
-
-bool IsZero(std::span<const uint8_t> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
-}
-
-// What of the base is other than zero, in whole pages.
-std::vector<os::Extent> DataOfBase(const DiskSource& source) {
-  std::vector<os::Extent> data;
-  const auto base = source.base();
-  for (const os::Extent& extent : source.base_extents()) {
-    for (uint64_t at = extent.start.value; at < extent.end.value; at += kPageBytes) {
-      const uint64_t end = std::min(at + kPageBytes, extent.end.value);
-      if (IsZero(base.subspan(at, end - at))) continue;
-      if (!data.empty() && data.back().end.value == at) {
-        data.back().end = Bytes(end);
-      } else {
-        data.push_back({Bytes(at), Bytes(end)});
-      }
-    }
-  }
-  return data;
-}
 
 // The lines behind the last one that begins a mount: what the kernel said of the state.
 std::string LinesOfState(const std::string& console) {
@@ -90,7 +67,7 @@ struct StateBatch::Impl {
   const DiskSource& source;
   StateBatchOptions options;
   std::optional<GuestImage> image;
-  std::vector<os::Extent> base_data;
+  StateImages images;
   uint64_t stride = 0;  // bytes from one state to the next
   uint64_t guests = 0;
   std::string kernel_release = "no kernel";
@@ -152,39 +129,6 @@ struct StateBatch::Impl {
     return read.ok() ? text : std::string();
   }
 
-  // Bytes of the state's image that are written, at most.
-  uint64_t Load(crashstate::StateCursor& cursor, const crashstate::StateSpec& spec) const {
-    std::vector<size_t> scratch;
-    std::vector<size_t> lost;
-    source.space().LostEventsInto(spec.cut, spec.selection, scratch, lost);
-    cursor.MoveTo(spec.cut, lost, spec.overlapping_older);
-    cursor.image().ClearChanges();
-    uint64_t bytes = 0;
-    for (const os::Extent& extent : base_data) bytes += extent.end.value - extent.start.value;
-    cursor.image().ForEachDifference(
-        [&](uint64_t, const image::Content&) { bytes += cursor.image().block_bytes(); });
-    return bytes;
-  }
-
-  // Writes the cursor's image at the place of state `index` of the group.
-  Status Pack(const crashstate::StateCursor& cursor, size_t index) const {
-    const uint64_t origin = index * stride;
-    const int fd = states_file.get();
-    for (const os::Extent& extent : base_data) {
-      PP_RETURN_IF_ERROR(os::PwriteAll(
-          fd, source.base().subspan(extent.start.value, extent.end.value - extent.start.value),
-          Bytes(origin + extent.start.value)));
-    }
-    Status status = OkStatus();
-    const image::CowImage& image = cursor.image();
-    image.ForEachDifference([&](uint64_t block, const image::Content& content) {
-      const uint64_t at = block * image.block_bytes();
-      const uint64_t size = std::min<uint64_t>(image.block_bytes(), image.size_bytes() - at);
-      if (status.ok()) status = os::PwriteAll(fd, {content.bytes, size}, Bytes(origin + at));
-    });
-    return status;
-  }
-
   // One mount, in the guest that runs or in a new one.
   MountSeen MountOne(MountState request, size_t index, const std::string& label) {
     if (lost_guests >= options.limits.lost_guests_max) {
@@ -239,7 +183,7 @@ StateBatch::StateBatch(const DiskSource& source, StateBatchOptions options)
     : impl_(new Impl{.source = source,
                      .options = std::move(options),
                      .image = {},
-                     .base_data = DataOfBase(source),
+                     .images = StateImages(source),
                      .stride = RoundUp(source.history().device_size.value, kAlignBytes),
                      .states_file = {},
                      .scratch_file = {},
@@ -258,17 +202,20 @@ uint64_t StateBatch::guests() const { return impl_->guests; }
 const std::string& StateBatch::kernel_release() const { return impl_->kernel_release; }
 
 std::vector<std::vector<MountSeen>> StateBatch::Mount(const std::vector<StateToMount>& states) {
-  crashstate::StateCursor cursor(impl_->source.space());
+  StateImages& images = impl_->images;
   std::vector<Bytes> data;
   data.reserve(states.size());
-  for (const StateToMount& state : states) data.emplace_back(impl_->Load(cursor, state.spec));
+  for (const StateToMount& state : states) {
+    images.MoveTo(state.spec);
+    data.push_back(images.DataBytes());
+  }
   std::vector<std::vector<MountSeen>> seen(states.size());
   for (size_t first = 0; first < states.size();) {
     const size_t count = StatesForOneGuest(data, first, impl_->options.limits);
     Status packed = impl_->MakeFiles(count);
     for (size_t i = 0; i < count && packed.ok(); ++i) {
-      impl_->Load(cursor, states[first + i].spec);
-      packed = impl_->Pack(cursor, i);
+      images.MoveTo(states[first + i].spec);
+      packed = images.WriteTo(impl_->states_file.get(), Bytes(i * impl_->stride));
     }
     for (size_t i = 0; i < count; ++i) {
       const StateToMount& state = states[first + i];

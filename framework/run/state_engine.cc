@@ -148,6 +148,11 @@ Result<Said> StateEngine::JudgeStructure() {
   return said;
 }
 
+Result<oracle::WorkImage*> StateEngine::RecoveredWork() {
+  if (!recovered_by_e2fsck_) PP_RETURN_IF_ERROR(LoadWork(recovery_->recovered()));
+  return &*work_;
+}
+
 Result<oracle::Ext4View> StateEngine::OpenRecovered() {
   if (recovered_by_e2fsck_) {
     PP_RETURN_IF_ERROR(NeedWork());

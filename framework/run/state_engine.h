@@ -80,6 +80,9 @@ class StateEngine {
   // Valid until the next move.
   Result<oracle::Ext4View> OpenRecovered();
 
+  // The recovered image as a file, valid until the next move. Not to be written to.
+  Result<oracle::WorkImage*> RecoveredWork();
+
   const EngineCounts& counts() const { return counts_; }
 
  private:

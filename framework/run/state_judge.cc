@@ -5,6 +5,7 @@
 
 #include "framework/run/check.h"
 #include "framework/run/disk_check.h"
+#include "framework/run/uninterrupted.h"
 
 namespace plugpull::run {
 
@@ -26,6 +27,9 @@ std::vector<StateFinding> FindingsOf(const StateVerdict& verdict) {
   }
   if (verdict.stale_data == Outcome::kViolated) {
     findings.push_back({STALE_DATA_EXPOSED, STALE_DATA, verdict.stale_evidence});
+  }
+  if (verdict.same_recovery == Outcome::kViolated) {
+    findings.push_back({RECOVERY_DIFFERS, SAME_RECOVERY, verdict.same_recovery_evidence});
   }
   return findings;
 }
@@ -87,6 +91,12 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   options.content = Asks(self.check_, CONTENT) && self.obligations_.has_value();
   if (Asks(self.check_, STALE_DATA) && self.obligations_) {
     options.stale_data = &self.stale_data_.emplace(*self.obligations_);
+  }
+  if (Asks(self.check_, SAME_RECOVERY) && self.reader_) {
+    PP_ASSIGN_OR_RETURN(
+        self.same_recovery_,
+        UninterruptedRecovery(*self.source_, self.reader_->manifest().recovery(), *self.fsck_));
+    options.same_recovery = &*self.same_recovery_;
   }
   options.jobs = request.jobs;
   self.judge_.emplace(space, self.source_->journal(), self.source_->base_extents(),

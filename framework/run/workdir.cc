@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/text_format.h>
 
+#include "framework/image/fingerprint.h"
 #include "framework/os/file.h"
 #include "framework/recording/text_proto.h"
 
@@ -21,6 +22,25 @@ Result<Workdir> Workdir::Open(const std::string& root) {
 
 std::string Workdir::PlaceOf(const std::string& scenario, const std::string& variant) {
   return scenario + "/" + (variant.empty() ? "default" : variant);
+}
+
+std::string Workdir::RecoveriesFolder(const std::string& recording) {
+  std::string folder = recording;
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  const size_t slash = folder.rfind('/');
+  return (slash == std::string::npos ? "" : folder.substr(0, slash + 1)) + "recoveries";
+}
+
+std::string Workdir::RecoveryRecording(const std::string& recording, const std::string& who,
+                                       const std::string& state) {
+  constexpr size_t kNameBytesMax = 100;  // of 255 that file systems allow
+  std::string name = who + "-" + state;
+  if (name.size() > kNameBytesMax) {
+    const image::Fingerprint fingerprint =
+        image::FingerprintOf({reinterpret_cast<const uint8_t*>(state.data()), state.size()});
+    name = name.substr(0, kNameBytesMax - 33) + "-" + fingerprint.ToHex();
+  }
+  return RecoveriesFolder(recording) + "/" + name + "/recording";
 }
 
 Status Workdir::WriteReports(const ReportList& reports, const std::string& json,

@@ -4,6 +4,8 @@
 //   OUT/PLACE/recording/   PLACE is SCENARIO/VARIANT (VARIANT is "default" where there are none),
 //                          and kernel and seed below it where one call runs several of them
 //   OUT/PLACE/failed/      console of a guest run that gave no recording
+//   OUT/PLACE/recoveries/WHO-STATE/recording/   recorded recoveries (nested cuts), beside the
+//                          recording whose states were recovered
 //   OUT/report.textproto              ReportList, what all other reports are made from
 //   OUT/report.json  OUT/junit.xml
 #pragma once
@@ -30,6 +32,12 @@ class Workdir {
   std::string FailedFolder(const std::string& place) const {
     return root_ + "/" + place + "/failed";
   }
+  // Of a recording folder, wherever it lies: where the recoveries of its states are, and the
+  // recording of one. `who`: "kernel" or "e2fsck"; ids that are too long for a name of a folder
+  // are cut and closed by a fingerprint.
+  static std::string RecoveriesFolder(const std::string& recording);
+  static std::string RecoveryRecording(const std::string& recording, const std::string& who,
+                                       const std::string& state);
   std::string ReportFile() const { return root_ + "/report.textproto"; }
   std::string JsonFile() const { return root_ + "/report.json"; }
   std::string JUnitFile() const { return root_ + "/junit.xml"; }

@@ -227,6 +227,10 @@ void PlanMaker::ResolveChecks(const Model* model, uint32_t max_states, Scenario&
       check.add_oracle(FSCK);
       check.add_oracle(CONTENT);
     }
+    if (check.has_nested() && check.nested().by().empty()) {
+      check.mutable_nested()->add_by(Nested::KERNEL);
+      check.mutable_nested()->add_by(Nested::E2FSCK);
+    }
   }
 }
 

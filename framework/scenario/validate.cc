@@ -150,6 +150,21 @@ void CheckEnumerators(const Scenario& scenario, const Check& check, const Source
   }
 }
 
+void CheckNested(const Check& check, const SourceNode& source, Reporter& reporter) {
+  std::set<int> by;
+  for (int i = 0; i < check.nested().by_size(); ++i) {
+    if (by.insert(check.nested().by(i)).second) continue;
+    reporter.Add(Sub(source, Check::kNestedFieldNumber).Locate(Nested::kByFieldNumber, i),
+                 fmt::format("{} is listed twice", Nested::Recovery_Name(check.nested().by(i))));
+  }
+  // Which states hold, and so are worth cutting twice, is what FSCK says.
+  const bool fsck = check.oracle().empty() || std::ranges::count(check.oracle(), FSCK) > 0;
+  if (check.has_nested() && !fsck && !source.AnyBroken(Check::kOracleFieldNumber)) {
+    reporter.Add(source.Locate(Check::kNestedFieldNumber),
+                 "nested needs `oracle: FSCK`: recoveries are recorded of states that hold");
+  }
+}
+
 // Settings of oracles that are not listed, and an oracle without the settings that it needs.
 void CheckOracleSettings(const Check& check, const SourceNode& source, Reporter& reporter) {
   // A word that was not understood may have been the oracle.
@@ -184,6 +199,8 @@ Oracle OracleOf(FindingClass found) {
       return CONTENT;
     case STALE_DATA_EXPOSED:
       return STALE_DATA;
+    case RECOVERY_DIFFERS:
+      return SAME_RECOVERY;
     case KERNEL_DISAGREES:
       return KERNEL_MOUNT;
     case COMMAND_FAILED:
@@ -203,6 +220,7 @@ void CheckChecks(const Validation& v) {
       CheckModel(check.model(), Sub(node, Check::kModelFieldNumber), v.reporter);
     CheckEnumerators(v.scenario, check, node, v.reporter);
     CheckOracleSettings(check, node, v.reporter);
+    CheckNested(check, node, v.reporter);
     std::set<int> oracles;
     for (int k = 0; k < check.oracle_size(); ++k) {
       const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, k);
@@ -210,6 +228,10 @@ void CheckChecks(const Validation& v) {
         v.reporter.Add(at,
                        "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT, STALE_DATA, "
                        "KERNEL_MOUNT, COMMAND");
+      } else if (check.oracle(k) == SAME_RECOVERY) {
+        v.reporter.Add(at,
+                       "oracle SAME_RECOVERY judges recorded recoveries, not the states of a "
+                       "scenario; write `nested {}` in the check instead");
       } else if (!oracles.insert(check.oracle(k)).second) {
         v.reporter.Add(at, fmt::format("oracle {} is listed twice", Oracle_Name(check.oracle(k))));
       }
@@ -223,6 +245,7 @@ std::set<int> OraclesInForce(const Validation& v) {
   for (const Check& check : v.scenario.check()) {
     for (const int oracle : check.oracle()) oracles.insert(oracle);
     if (check.oracle().empty()) oracles.insert({FSCK, CONTENT});
+    if (check.has_nested()) oracles.insert(SAME_RECOVERY);
   }
   if (v.scenario.check().empty() && !v.log_disks.empty()) oracles = {FSCK, CONTENT};
   return oracles;
@@ -291,7 +314,7 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
                      "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED, "
-                     "KERNEL_DISAGREES, COMMAND_FAILED");
+                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED");
       continue;
     }
     if (!listed.insert(found).second) {
@@ -304,6 +327,10 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at, fmt::format("{} is expected, but nothing is checked: no disk has a "
                                      "log_writes layer",
                                      FindingClass_Name(found)));
+    } else if (found == RECOVERY_DIFFERS && !oracles.contains(needed)) {
+      v.reporter.Add(at,
+                     "RECOVERY_DIFFERS is expected, but no check cuts recovery; add `nested {}` to "
+                     "one");
     } else if (found != TORN_WRITE && !oracles.contains(needed)) {
       v.reporter.Add(at,
                      fmt::format("{} is expected, but only the {} oracle finds it, and no check "
