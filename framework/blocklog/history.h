@@ -27,6 +27,7 @@ struct Event {
   Bytes length;
   std::span<const uint8_t> data;
   Mark mark;
+  bool in_band = false;  // of a mark: written to the strip; else it is the log-writes target's own
 
   bool HasFlush() const { return kind == Kind::kFlush || flush_first; }
   bool ChangesBlocks() const { return kind == Kind::kWrite || kind == Kind::kDiscard; }
@@ -43,6 +44,9 @@ struct History {
 struct HistoryOptions {
   Bytes device_size;  // what the file system sees; 0: up to the last byte that was written
   Bytes strip_bytes;  // behind it; 0: no strip, only the kernel's own marks
+  // The log was made below a block layer that merges requests (QEMU's is): one may reach from the
+  // file system's last sectors into the strip, and is a write and a mark, in this order.
+  bool merged = false;
 };
 
 // The events of a log. An entry that reaches over the end of the file system's part into or past

@@ -129,9 +129,10 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
   return OkStatus();
 }
 
-Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
-    const recording::Reader& reader, const std::string& disk,
-    const crashstate::DeviceModel& model) {
+Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(const recording::Reader& reader,
+                                                              const std::string& disk,
+                                                              const crashstate::DeviceModel& model,
+                                                              LogOf log) {
   const RecordedDisk* recorded = reader.FindDisk(disk);
   if (recorded == nullptr) {
     std::string known;
@@ -142,14 +143,16 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
   auto source = std::unique_ptr<DiskSource>(new DiskSource());
   source->name_ = disk;
   source->sends_flushes_ = !recorded->has_sends_flushes() || recorded->sends_flushes();
-  PP_ASSIGN_OR_RETURN(source->log_bytes_, reader.ReadLog(*recorded));
+  const bool host = log == LogOf::kHost;
+  PP_ASSIGN_OR_RETURN(source->log_bytes_,
+                      host ? reader.ReadHostLog(*recorded) : reader.ReadLog(*recorded));
   source->log_ = source->log_bytes_;
   const Bytes size(recorded->size_bytes());
   const Bytes strip(recorded->strip_bytes());
   // Recorded log devices were zeroed by us, so what follows the counted entries is ours too.
   Before before;
   if (recorded->has_poison_seed()) before.poison_seed = recorded->poison_seed();
-  const Status prepared = source->Prepare({size, strip}, {true, size + strip}, before, model);
+  const Status prepared = source->Prepare({size, strip, host}, {true, size + strip}, before, model);
   if (!prepared.ok()) return WithContext(prepared.error(), reader.folder());
   return source;
 }
@@ -164,7 +167,7 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
     PP_ASSIGN_OR_RETURN(const os::Fd fd, os::OpenForReading(options.base));
     PP_ASSIGN_OR_RETURN(size, os::FileSize(fd.get()));
   }
-  const Status prepared = source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}},
+  const Status prepared = source->Prepare({size, Bytes(0), false}, {options.scan_past_end, {}},
                                           {options.base, std::nullopt}, options.model);
   if (!prepared.ok()) return WithContext(prepared.error(), options.log);
   return source;

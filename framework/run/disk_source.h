@@ -23,11 +23,16 @@ struct LogFileOptions {
   crashstate::DeviceModel model;
 };
 
+// Which of a recording's two logs of a disk: dm-log-writes', or QEMU's.
+enum class LogOf { kGuest, kHost };
+
 class DiskSource {
  public:
+  // A user error when the recording has no such log.
   static Result<std::unique_ptr<DiskSource>> FromRecording(const recording::Reader& reader,
                                                            const std::string& disk,
-                                                           const crashstate::DeviceModel& model);
+                                                           const crashstate::DeviceModel& model,
+                                                           LogOf log = LogOf::kGuest);
   static Result<std::unique_ptr<DiskSource>> FromLogFile(const LogFileOptions& options);
 
   const std::string& name() const { return name_; }
