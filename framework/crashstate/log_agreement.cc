@@ -6,12 +6,9 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <span>
-#include <string_view>
 #include <utility>
 
-#include "framework/crashstate/crash_space.h"
-#include "framework/image/fingerprint.h"
+#include "framework/crashstate/log_matching.h"
 
 namespace plugpull::crashstate {
 namespace {
@@ -19,90 +16,38 @@ namespace {
 using blocklog::Event;
 using blocklog::History;
 
-constexpr size_t kNowhere = SIZE_MAX;
-constexpr uint64_t kDiscarded = 0;  // as a content; no fingerprint of bytes is likely to be it
+constexpr size_t kFlushesLateMax = 3;  // of rule 4
+constexpr uint64_t kDiscarded = 0;     // as a content; no fingerprint of bytes is likely to be it
 
-// One version of one block.
-struct Piece {
-  uint64_t block;
-  uint64_t content;
-  uint32_t event;
+enum Kind { kNoFlush = 100, kExtraFlush, kTooLate, kDrain, kMany };  // beside those of Mismatch
+
+struct Contradictions {
+  // Describes the first of each kind. Events may be null.
+  void Add(int kind, std::string words, const Event* guest, const Event* host) {
+    ++count;
+    if (!kinds.insert(kind).second || described.size() >= kContradictionsMax) return;
+    Contradiction& one = described.emplace_back();
+    one.words = std::move(words);
+    if (guest != nullptr) one.guest_entry = guest->entry;
+    if (host != nullptr) one.host_entry = host->entry;
+  }
+  std::set<int> kinds;
+  std::vector<Contradiction> described;
+  uint64_t count = 0;
 };
-
-// A log, indexed. Positions are numbers of events.
-struct IndexedLog {
-  const History* history = nullptr;
-  size_t end = 0;                 // of the mark "end"
-  std::vector<Piece> pieces;      // by block, those of one block in the order of the log
-  std::vector<size_t> flushes;    // positions of all flushes; one of a write comes before the write
-  std::vector<uint32_t> matched;  // by event: its pieces that the other log has
-  std::vector<uint64_t> matched_before;  // by position: sum of `matched`
-
-  const Event& at(size_t position) const { return history->events[position]; }
-  uint64_t entry(size_t position) const { return at(position).entry; }
-  // Flushes in front of an event.
-  size_t FlushesBefore(size_t position) const {
-    return static_cast<size_t>(std::ranges::upper_bound(flushes, position) - flushes.begin());
-  }
-};
-
-Result<IndexedLog> IndexLog(const History& history, uint32_t block_bytes, const char* name) {
-  IndexedLog log;
-  log.history = &history;
-  log.end = kNowhere;
-  const auto& events = history.events;
-  uint64_t pieces = 0;
-  for (size_t i = 0; i < events.size(); ++i) {
-    if (events[i].HasFlush()) log.flushes.push_back(i);
-    if (events[i].kind == Event::Kind::kMark && events[i].mark.kind == "end") log.end = i;
-    if (events[i].ChangesBlocks()) pieces += events[i].length.value / block_bytes;
-  }
-  if (log.end == kNowhere) return UserError(fmt::format("the {}'s log lacks its last mark", name));
-  if (pieces > kPiecesMax || events.size() >= UINT32_MAX) {
-    return UserError(
-        fmt::format("the {}'s log writes {} blocks of {} bytes; at most {} are compared", name,
-                    pieces, block_bytes, kPiecesMax));
-  }
-  log.pieces.reserve(pieces);
-  for (size_t i = 0; i < events.size(); ++i) {
-    const Event& event = events[i];
-    if (!event.ChangesBlocks()) continue;
-    for (uint64_t at = 0; at < event.length.value; at += block_bytes) {
-      const uint64_t content = event.kind == Event::Kind::kDiscard
-                                   ? kDiscarded
-                                   : image::FingerprintOf(event.data.subspan(at, block_bytes)).low;
-      log.pieces.push_back(
-          {(event.offset.value + at) / block_bytes, content, static_cast<uint32_t>(i)});
-    }
-  }
-  std::ranges::stable_sort(log.pieces, {}, &Piece::block);
-  log.matched.assign(events.size(), 0);
-  return log;
-}
-
-// The pieces of one block, taken off the front.
-std::span<const Piece> TakeBlock(std::span<const Piece>& left, uint64_t block) {
-  size_t n = 0;
-  while (n < left.size() && left[n].block == block) ++n;
-  const auto taken = left.first(n);
-  left = left.subspan(n);
-  return taken;
-}
 
 class Comparison {
  public:
-  Comparison(IndexedLog guest, IndexedLog host, uint32_t block_bytes,
-             const AgreementOptions& options)
-      : guest_(std::move(guest)),
-        host_(std::move(host)),
-        block_bytes_(block_bytes),
-        queues_(options.queues),
-        in_flight_share_max_(options.in_flight_share_max),
-        host_last_(guest_.history->events.size(), kNowhere) {}
+  Comparison(const LogMatching& matching, const AgreementOptions& options,
+             Contradictions& contradictions)
+      : guest_(matching.guest),
+        host_(matching.host),
+        host_last_(matching.host_last),
+        block_bytes_(matching.block_bytes),
+        options_(options),
+        contradictions_(contradictions) {}
 
   LogAgreement Run() {
-    MatchPieces();
-    MatchMarks();
     CountWrites();
     FindFlushes();
     CompareFlushes();
@@ -114,171 +59,14 @@ class Comparison {
   }
 
  private:
-  enum Kind {
-    kLost,
-    kInvented,
-    kReordered,
-    kNoMark,
-    kNoFlush,
-    kExtraFlush,
-    kTooLate,
-    kDrain,
-    kMany
-  };
-
   void Contradict(Kind kind, std::string words, size_t guest, size_t host) {
-    ++result_.contradiction_count;
-    if (!described_.insert(kind).second || result_.contradictions.size() >= kContradictionsMax) {
-      return;
-    }
-    Contradiction& one = result_.contradictions.emplace_back();
-    one.words = std::move(words);
-    if (guest != kNowhere) one.guest_entry = guest_.entry(guest);
-    if (host != kNowhere) one.host_entry = host_.entry(host);
+    contradictions_.Add(kind, std::move(words), guest == kNowhere ? nullptr : &guest_.at(guest),
+                        host == kNowhere ? nullptr : &host_.at(host));
   }
 
-  std::string Sectors(uint64_t block) const {
-    const uint64_t per_block = block_bytes_ / kSectorBytes;
-    return fmt::format("sectors {} to {}", block * per_block, (block + 1) * per_block - 1);
-  }
   std::string SectorsOf(const Event& event) const {
     return fmt::format("sectors {} to {}", event.offset.value / kSectorBytes,
                        (event.offset.value + event.length.value) / kSectorBytes - 1);
-  }
-
-  void Join(const Piece& guest, const Piece& host) {
-    ++guest_.matched[guest.event];
-    ++host_.matched[host.event];
-    size_t& last = host_last_[guest.event];
-    last = last == kNowhere ? host.event : std::max<size_t>(last, host.event);
-  }
-
-  // Rule 1, block by block.
-  void MatchPieces() {
-    std::span<const Piece> guest = guest_.pieces;
-    std::span<const Piece> host = host_.pieces;
-    while (!guest.empty() || !host.empty()) {
-      const uint64_t block = guest.empty()  ? host[0].block
-                             : host.empty() ? guest[0].block
-                                            : std::min(guest[0].block, host[0].block);
-      const auto ours = TakeBlock(guest, block);
-      MatchBlock(ours, TakeBlock(host, block));
-    }
-    for (IndexedLog* log : {&guest_, &host_}) {
-      log->matched_before.assign(1, 0);
-      for (const uint32_t n : log->matched) {
-        log->matched_before.push_back(log->matched_before.back() + n);
-      }
-    }
-  }
-
-  void MatchBlock(std::span<const Piece> guest, std::span<const Piece> host) {
-    size_t same = 0;
-    while (same < guest.size() && same < host.size() && guest[same].content == host[same].content) {
-      Join(guest[same], host[same]);
-      ++same;
-    }
-    guest = guest.subspan(same);
-    host = host.subspan(same);
-    // The rest may be what happened behind the end.
-    if ((guest.empty() || guest[0].event > guest_.end) &&
-        (host.empty() || host[0].event > host_.end)) {
-      return;
-    }
-    MatchReordered(guest, host);
-  }
-
-  void MatchReordered(std::span<const Piece> guest, std::span<const Piece> host) {
-    std::map<uint64_t, std::vector<size_t>>
-        places;  // of a content in `host`, the first at the back
-    for (size_t i = host.size(); i-- > 0;) places[host[i].content].push_back(i);
-    std::vector<bool> taken(host.size());
-    size_t before = kNowhere;  // the piece in front, and its place in the host's log
-    size_t before_at = 0;
-    for (size_t i = 0; i < guest.size(); ++i) {
-      auto& left = places[guest[i].content];
-      if (left.empty()) {
-        if (guest[i].event < guest_.end) ReportLost(guest[i]);
-        continue;
-      }
-      const size_t at = left.back();
-      left.pop_back();
-      taken[at] = true;
-      Join(guest[i], host[at]);
-      if (before != kNowhere && at < before_at) CheckSwap(guest[before], guest[i], host[at]);
-      before = i;
-      before_at = at;
-    }
-    for (size_t i = 0; i < host.size(); ++i) {
-      if (!taken[i] && host[i].event < host_.end) ReportInvented(host[i]);
-    }
-  }
-
-  void ReportLost(const Piece& piece) {
-    Contradict(kLost,
-               fmt::format("entry {} of the guest's log writes {}, and the host's log has no such "
-                           "write{}",
-                           guest_.entry(piece.event), Sectors(piece.block),
-                           guest_.at(piece.event).fua ? " (a forced one)" : ""),
-               piece.event, kNowhere);
-  }
-
-  void ReportInvented(const Piece& piece) {
-    Contradict(kInvented,
-               fmt::format("entry {} of the host's log writes {}, and the guest's log has no such "
-                           "write",
-                           host_.entry(piece.event), Sectors(piece.block)),
-               kNowhere, piece.event);
-  }
-
-  // Two versions of a block, first and second in the guest's log, the other way round in the
-  // host's.
-  void CheckSwap(const Piece& first, const Piece& second, const Piece& host) {
-    const bool forced = guest_.at(first.event).fua || guest_.at(second.event).fua;
-    if (forced && guest_.FlushesBefore(first.event) == guest_.FlushesBefore(second.event)) return;
-    Contradict(
-        kReordered,
-        fmt::format("{} are written by entry {} and then by entry {} of the guest's log; the "
-                    "host's log has them the other way round",
-                    Sectors(first.block), guest_.entry(first.event), guest_.entry(second.event)),
-        first.event, host.event);
-  }
-
-  // Marks are told by what they say; of equal ones the first is the first.
-  void MatchMarks() {
-    std::map<std::pair<std::string_view, std::string_view>, std::vector<size_t>> places;
-    for (size_t i = host_.history->events.size(); i-- > 0;) {
-      const Event& event = host_.at(i);
-      if (IsOurs(event)) places[{event.mark.kind, event.mark.text}].push_back(i);
-    }
-    for (size_t i = 0; i < guest_.history->events.size(); ++i) {
-      const Event& event = guest_.at(i);
-      if (!IsOurs(event)) continue;
-      auto& left = places[{event.mark.kind, event.mark.text}];
-      if (!left.empty()) {
-        host_last_[i] = left.back();
-        left.pop_back();
-      } else if (i <= guest_.end) {
-        Contradict(kNoMark,
-                   fmt::format("the mark \"{} {}\", entry {} of the guest's log, is not in the "
-                               "host's",
-                               event.mark.kind, event.mark.text, event.entry),
-                   i, kNowhere);
-      }
-    }
-    for (const auto& [mark, left] : places) {
-      if (left.empty() || left.back() > host_.end) continue;
-      Contradict(
-          kNoMark,
-          fmt::format("the mark \"{} {}\", entry {} of the host's log, is not in the guest's",
-                      mark.first, mark.second, host_.entry(left.back())),
-          kNowhere, left.back());
-    }
-  }
-
-  // The target's own marks go to its log alone.
-  static bool IsOurs(const Event& event) {
-    return event.kind == Event::Kind::kMark && event.in_band;
   }
 
   void CountWrites() {
@@ -407,7 +195,7 @@ class Comparison {
     std::ranges::sort(sources);
     size_t next = 0;
     for (size_t n = 0; n < host_.flushes.size() && host_.flushes[n] < host_.end; ++n) {
-      while (next < sources.size() && sources[next] + 2 * size_t{queues_} < n) ++next;
+      while (next < sources.size() && sources[next] + kFlushesLateMax * options_.queues < n) ++next;
       if (next < sources.size() && sources[next] <= n) {
         ++next;
         continue;
@@ -428,7 +216,7 @@ class Comparison {
       if (host_last_[i] == kNowhere || behind == 0) continue;
       const size_t before = host_.FlushesBefore(host_last_[i]);  // the next flush has this number
       const size_t flush = earliest_[behind - 1];
-      if (flush == host_.flushes.size() || flush <= before + queues_) continue;
+      if (flush == host_.flushes.size() || flush <= before + options_.queues) continue;
       const size_t guest_flush = guest_.flushes[behind - 1];
       Contradict(
           kTooLate,
@@ -444,7 +232,8 @@ class Comparison {
 
   void JudgeInFlight() {
     const uint64_t differ = result_.flushes.compared - result_.flushes.agree;
-    const double share = in_flight_share_max_ * static_cast<double>(result_.flushes.compared);
+    const double share =
+        options_.in_flight_share_max * static_cast<double>(result_.flushes.compared);
     if (differ <= kInFlightFree || static_cast<double>(differ) <= share) return;
     Contradict(kMany,
                fmt::format("at {} of {} flushes the host's log has more than the guest's, too many "
@@ -453,31 +242,77 @@ class Comparison {
                kNowhere, kNowhere);
   }
 
-  IndexedLog guest_;
-  IndexedLog host_;
+  const IndexedLog& guest_;
+  const IndexedLog& host_;
+  const std::vector<size_t>& host_last_;
   const uint32_t block_bytes_;
-  const unsigned queues_;
-  const double in_flight_share_max_;
-  // By event of the guest's log: the last event of the host's that has a part of it.
-  std::vector<size_t> host_last_;
+  const AgreementOptions& options_;
+  Contradictions& contradictions_;
   std::vector<size_t> earliest_;  // by flush of the guest's log
-  std::set<Kind> described_;
   LogAgreement result_;
 };
+
+// A request, cut where the guest's writes in it begin and end. `owners`: by block. Parts are
+// entries of their own, so that each has a name.
+void AppendParts(const Event& request, const std::map<uint64_t, uint32_t>& owners,
+                 uint32_t block_bytes, std::vector<Event>& out) {
+  const auto owner_at = [&](uint64_t at) {
+    const auto it = owners.find((request.offset.value + at) / block_bytes);
+    return it == owners.end() ? kNowhere : size_t{it->second};
+  };
+  uint64_t from = 0;
+  do {
+    uint64_t to = request.length.value;
+    if (request.kind == Event::Kind::kWrite) {
+      to = from + block_bytes;
+      while (to < request.length.value && owner_at(to) == owner_at(from)) to += block_bytes;
+    }
+    Event part = request;
+    part.entry = out.size();
+    part.flush_first = request.flush_first && from == 0;
+    part.offset = request.offset + Bytes(from);
+    part.length = Bytes(to - from);
+    if (request.kind == Event::Kind::kWrite) part.data = request.data.subspan(from, to - from);
+    out.push_back(std::move(part));
+    from = to;
+  } while (from < request.length.value);
+}
 
 }  // namespace
 
 Result<LogAgreement> CompareLogs(const History& guest, const History& host,
                                  const AgreementOptions& options) {
-  if (guest.device_size != host.device_size) {
-    return UserError(
-        fmt::format("the guest's log is of a disk of {} bytes, the host's of one of {}",
-                    guest.device_size.value, host.device_size.value));
+  Contradictions contradictions;
+  MatchCallbacks callbacks;
+  callbacks.mismatch = [&](Mismatch kind, std::string words, size_t in_guest, size_t in_host) {
+    contradictions.Add(static_cast<int>(kind), std::move(words),
+                       in_guest == kNowhere ? nullptr : &guest.events[in_guest],
+                       in_host == kNowhere ? nullptr : &host.events[in_host]);
+  };
+  PP_ASSIGN_OR_RETURN(const LogMatching matching, MatchLogs(guest, host, callbacks));
+  LogAgreement agreement = Comparison(matching, options, contradictions).Run();
+  agreement.contradictions = std::move(contradictions.described);
+  agreement.contradiction_count = contradictions.count;
+  return agreement;
+}
+
+History SplitAsWritten(const History& guest, const History& host) {
+  std::vector<std::map<uint64_t, uint32_t>> owners(host.events.size());  // by block
+  MatchCallbacks callbacks;
+  callbacks.found = [&](const LogPiece& ours, const LogPiece& theirs) {
+    owners[theirs.event][theirs.block] = ours.event;
+  };
+  const auto matching = MatchLogs(guest, host, callbacks);
+  History split = host;
+  if (!matching.ok()) return split;
+  split.events.clear();
+  split.base = 0;
+  for (size_t i = 0; i < host.events.size(); ++i) {
+    if (i == host.base) split.base = split.events.size();
+    AppendParts(host.events[i], owners[i], matching->block_bytes, split.events);
   }
-  const uint32_t block_bytes = std::min(CommonBlockBytes(guest), CommonBlockBytes(host));
-  PP_ASSIGN_OR_RETURN(IndexedLog guest_log, IndexLog(guest, block_bytes, "guest"));
-  PP_ASSIGN_OR_RETURN(IndexedLog host_log, IndexLog(host, block_bytes, "host"));
-  return Comparison(std::move(guest_log), std::move(host_log), block_bytes, options).Run();
+  if (host.base == host.events.size()) split.base = split.events.size();
+  return split;
 }
 
 }  // namespace plugpull::crashstate

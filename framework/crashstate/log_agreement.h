@@ -22,9 +22,10 @@
 // That the guest's block layer runs one flush of a queue at a time and merges all that wait for the
 // next (block/blk-flush.c), and that the guest sees completions in the order of the host's log,
 // bounds how far the two may lie apart:
-//   4. A flush that could be the host's number n (2.) is n, n + 1 or n + 2. Number n + 1 passed on
-//      something that came behind n (QEMU drops flushes of nothing new), which f does not cover, so
-//      that f was submitted before it was complete and is the next at the latest.
+//   4. A flush that could be the host's number n (2.) is one of n to n + 3. QEMU drops flushes of
+//      nothing new, so number n + 2 passed on something that came when n + 1 had begun, behind n
+//      and so behind all that f covers; f was submitted before that was complete, and is the next
+//      at the latest.
 //   5. Where the host has a write before its flush n, and the guest has it behind flush f, f was
 //      submitted before n was complete, and is n + 1 at the latest.
 // What 1 to 5 rule out is a contradiction. A write that was complete on the host while a flush was
@@ -91,5 +92,11 @@ struct AgreementOptions {
 // other sizes, lack the mark "end", or are longer than is compared. Thread-safe.
 Result<LogAgreement> CompareLogs(const blocklog::History& guest, const blocklog::History& host,
                                  const AgreementOptions& options);
+
+// The host's log with its requests cut where the guest's writes in them begin and end, so that what
+// can be lost is the same in both: a disk need not keep a request whole that only the guest's block
+// layer has put together, and a check of whole requests would find less. Entries are numbered anew.
+// Where the logs cannot be compared, the host's log as it is.
+blocklog::History SplitAsWritten(const blocklog::History& guest, const blocklog::History& host);
 
 }  // namespace plugpull::crashstate

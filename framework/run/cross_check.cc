@@ -102,8 +102,11 @@ Status Compare(const recording::Reader& reader, const DiskSource& guest, const D
   agreement_options.queues = std::max(1U, reader.manifest().scenario().guest().cpus());
   PP_ASSIGN_OR_RETURN(const auto agreement,
                       crashstate::CompareLogs(guest.history(), host->history(), agreement_options));
+  PP_ASSIGN_OR_RETURN(const auto as_written,
+                      DiskSource::FromRecording(reader, guest.name(), ModelOf(check.model()),
+                                                LogOf::kHost, &guest.history()));
   PP_ASSIGN_OR_RETURN(const DiskReport judged,
-                      CheckDisk(*host, WithoutGuest(check), trace, fsck, options));
+                      CheckDisk(*as_written, WithoutGuest(check), trace, fsck, options));
   AddAgreement(agreement, reader, guest.name(), report);
   CompareVerdicts(found, judged, report);
   return OkStatus();

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 
+#include "framework/crashstate/log_agreement.h"
 #include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/superblock.h"
 #include "framework/image/poison.h"
@@ -89,9 +90,11 @@ crashstate::DeviceModel ModelOf(const Model& model) {
 
 Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
                            const blocklog::ReadOptions& read, const Before& before,
-                           const crashstate::DeviceModel& model) {
+                           const crashstate::DeviceModel& model,
+                           const blocklog::History* written_as) {
   PP_ASSIGN_OR_RETURN(block_log_, blocklog::ReadLog(log_, read));
   PP_ASSIGN_OR_RETURN(history_, blocklog::MakeHistory(block_log_, options));
+  if (written_as != nullptr) history_ = crashstate::SplitAsWritten(*written_as, history_);
   if (options.device_size.value == 0) GrowToFileSystem(history_);
   if (history_.device_size.value == 0) {
     return UserError("the log has no writes" +
@@ -132,7 +135,8 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
 Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(const recording::Reader& reader,
                                                               const std::string& disk,
                                                               const crashstate::DeviceModel& model,
-                                                              LogOf log) {
+                                                              LogOf log,
+                                                              const blocklog::History* written_as) {
   const RecordedDisk* recorded = reader.FindDisk(disk);
   if (recorded == nullptr) {
     std::string known;
@@ -152,7 +156,8 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(const recording::R
   // Recorded log devices were zeroed by us, so what follows the counted entries is ours too.
   Before before;
   if (recorded->has_poison_seed()) before.poison_seed = recorded->poison_seed();
-  const Status prepared = source->Prepare({size, strip, host}, {true, size + strip}, before, model);
+  const Status prepared =
+      source->Prepare({size, strip, host}, {true, size + strip}, before, model, written_as);
   if (!prepared.ok()) return WithContext(prepared.error(), reader.folder());
   return source;
 }
@@ -168,7 +173,7 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
     PP_ASSIGN_OR_RETURN(size, os::FileSize(fd.get()));
   }
   const Status prepared = source->Prepare({size, Bytes(0), false}, {options.scan_past_end, {}},
-                                          {options.base, std::nullopt}, options.model);
+                                          {options.base, std::nullopt}, options.model, nullptr);
   if (!prepared.ok()) return WithContext(prepared.error(), options.log);
   return source;
 }
