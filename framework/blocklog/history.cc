@@ -21,6 +21,7 @@ Event BlockEvent(const Entry& entry) {
     event.flush_first = entry.flush();
   } else if (entry.length.value == 0) {
     event.kind = Event::Kind::kFlush;
+    event.flush_twice = entry.fua();
   } else {
     event.kind = Event::Kind::kWrite;
     event.flush_first = entry.flush();

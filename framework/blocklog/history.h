@@ -22,7 +22,10 @@ struct Event {
   Kind kind = Kind::kWrite;
   bool flush_first = false;  // of a write: everything before it became durable first
   bool fua = false;          // of a write: durable itself, under an honest disk
-  uint64_t entry = 0;        // index of the log entry
+  // Of a flush: its request was marked forced too. Where the disk has no forced writes, the block
+  // layer flushes before and behind it, although there is nothing to write.
+  bool flush_twice = false;
+  uint64_t entry = 0;  // index of the log entry
   Bytes offset;
   Bytes length;
   std::span<const uint8_t> data;

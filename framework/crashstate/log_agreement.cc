@@ -17,6 +17,7 @@ using blocklog::Event;
 using blocklog::History;
 
 constexpr size_t kFlushesLateMax = 3;  // of rule 4
+constexpr size_t kOvertakenMax = 4;    // flushes that overtake one that is marked forced
 constexpr uint64_t kDiscarded = 0;     // as a content; no fingerprint of bytes is likely to be it
 
 enum Kind { kNoFlush = 100, kExtraFlush, kTooLate, kDrain, kMany };  // beside those of Mismatch
@@ -183,21 +184,46 @@ class Comparison {
                guest, host);
   }
 
-  // Rules 3 and 4: every flush of the host's log gets one of the guest's flushes and forced writes
-  // that it can be, the one first that must come first.
-  void CheckHostFlushes() {
-    std::vector<size_t> sources = earliest_;
+  // Which flushes of the host's log, by number, a flush or forced write of the guest's can be.
+  struct Source {
+    size_t first = 0;
+    size_t last = 0;
+  };
+
+  std::vector<Source> Sources() const {
+    const size_t late = kFlushesLateMax * options_.queues;
+    const size_t early = options_.queues - 1;  // another queue's flush may have been done before
+    std::vector<Source> sources;
+    const auto add = [&](size_t number, size_t earlier, size_t later) {
+      sources.push_back({number - std::min(number, earlier), number + later});
+    };
+    for (size_t k = 0; k < guest_.flushes.size(); ++k) {
+      const bool twice = guest_.at(guest_.flushes[k]).flush_twice;
+      add(earliest_[k], early + (twice ? 1 : 0), late);
+      if (twice) add(earliest_[k], early, late + 1);
+    }
     for (size_t i = 0; i < guest_.history->events.size(); ++i) {
       if (guest_.at(i).fua && host_last_[i] != kNowhere) {
-        sources.push_back(host_.FlushesBefore(host_last_[i]));
+        add(host_.FlushesBefore(host_last_[i]), 0, late);
       }
     }
-    std::ranges::sort(sources);
+    std::ranges::sort(sources, {}, &Source::first);
+    return sources;
+  }
+
+  // Rules 3 and 4: every flush of the host's log gets one of the guest's flushes and forced writes
+  // that it can be, of those the one that must come soonest; no other choice gets further.
+  void CheckHostFlushes() {
+    const std::vector<Source> sources = Sources();
+    std::multiset<size_t> open;  // the last number that each can be
     size_t next = 0;
     for (size_t n = 0; n < host_.flushes.size() && host_.flushes[n] < host_.end; ++n) {
-      while (next < sources.size() && sources[next] + kFlushesLateMax * options_.queues < n) ++next;
-      if (next < sources.size() && sources[next] <= n) {
-        ++next;
+      for (; next < sources.size() && sources[next].first <= n; ++next) {
+        open.insert(sources[next].last);
+      }
+      while (!open.empty() && *open.begin() < n) open.erase(open.begin());
+      if (!open.empty()) {
+        open.erase(open.begin());
         continue;
       }
       Contradict(kExtraFlush,
@@ -212,7 +238,10 @@ class Comparison {
   // Rule 5.
   void CheckOrder() {
     for (size_t i = 0; i < guest_.end; ++i) {
-      const size_t behind = guest_.FlushesBefore(i);
+      size_t behind = guest_.FlushesBefore(i);
+      if (behind < guest_.flushes.size() && guest_.at(guest_.flushes[behind]).flush_twice) {
+        behind -= std::min(behind, kOvertakenMax);
+      }
       if (host_last_[i] == kNowhere || behind == 0) continue;
       const size_t before = host_.FlushesBefore(host_last_[i]);  // the next flush has this number
       const size_t flush = earliest_[behind - 1];

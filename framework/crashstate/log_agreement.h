@@ -18,7 +18,9 @@
 //   2. A write that the guest's log has before flush f is in the host's log before the flush that
 //      is f: h(w) < c(w) < s(f) < h(f). So f is looked for behind the last of them: the first flush
 //      there is the earliest that f can be, and everything that f made durable is durable at it.
-//   3. Every flush of the host's log is a flush or a forced write of the guest's.
+//   3. Every flush of the host's log is a flush or a forced write of the guest's. A flush that is
+//      marked forced can be two of them: device-mapper sends one in front of a commit block, and
+//      block/blk-flush.c flushes before and behind it (seen where a write came between).
 // That the guest's block layer runs one flush of a queue at a time and merges all that wait for the
 // next (block/blk-flush.c), and that the guest sees completions in the order of the host's log,
 // bounds how far the two may lie apart:
@@ -28,6 +30,11 @@
 //      at the latest.
 //   5. Where the host has a write before its flush n, and the guest has it behind flush f, f was
 //      submitted before n was complete, and is n + 1 at the latest.
+// One thing breaks the guest's order: a flush that is marked forced ends behind its second flush,
+// and flushes that were submitted between the two end with that one, in front of it. So they and
+// what they flush stand in the guest's log before older writes. 4. and 5. make room for it. Where
+// an older and a newer write of one block are in that order, dm-log-writes has recorded what never
+// was, replaying its log gives stale bytes, and 1. says so.
 // What 1 to 5 rule out is a contradiction. A write that was complete on the host while a flush was
 // under way may be on either side of it (the model's blind spot: crash_space.h). So a flush point
 // agrees when the sets of versions of blocks that are durable there are equal, which is stronger

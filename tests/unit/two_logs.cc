@@ -20,6 +20,7 @@ struct Bio {
   LoggedEntry entry;
   size_t thread = 0;
   int parts_left = 0;
+  int flushes_left = 1;              // of a flush, and of a forced write
   std::vector<LoggedEntry> flushed;  // of a flush: what was complete when it was submitted
 };
 using BioPtr = std::shared_ptr<Bio>;
@@ -98,7 +99,7 @@ class Simulation {
     } else if (choice == 5) {
       SubmitFlush(number);
     } else if (choice == 6) {
-      SubmitFlush(number);
+      SubmitFlush(number, options_.forced_flushes);
       thread.then_forced = true;
     }
     if (number == 0 && thread.waits == 0) Mark("note " + std::to_string(++notes_));
@@ -169,10 +170,11 @@ class Simulation {
     disk_.push_back(std::move(request));
   }
 
-  void SubmitFlush(size_t thread) {
+  void SubmitFlush(size_t thread, bool forced = false) {
     const auto bio = std::make_shared<Bio>();
     bio->thread = thread;
-    bio->entry.kind = 'F';
+    bio->entry.kind = forced ? 'f' : 'F';
+    bio->flushes_left = forced ? 2 : 1;
     bio->flushed = TakeUnflushed();
     ++threads_[thread].waits;
     waiting_.push_back(bio);
@@ -218,7 +220,11 @@ class Simulation {
     used_.pop_front();
     for (const BioPtr& bio : request.bios) {
       if (request.flush) {
-        Complete(bio);
+        if (--bio->flushes_left == 0) {
+          Complete(bio);
+        } else {
+          waiting_.push_back(bio);
+        }
       } else if (--bio->parts_left == 0) {
         if (bio->entry.kind == 'A') {
           waiting_.push_back(bio);  // the flush behind a forced write
@@ -234,7 +240,7 @@ class Simulation {
   // The end of a bio as dm-log-writes sees it.
   void Complete(const BioPtr& bio) {
     --threads_[bio->thread].waits;
-    if (bio->entry.kind == 'F') {
+    if (bio->entry.kind == 'F' || bio->entry.kind == 'f') {
       Emit(bio->flushed);
       logs_.guest.push_back(bio->entry);
       return;
@@ -281,6 +287,8 @@ ReadBackLog::ReadBackLog(const std::vector<LoggedEntry>& entries) {
     for (const uint8_t fill : entry.fills) data.insert(data.end(), 512, fill);
     if (entry.kind == 'F') {
       writer.Flush();
+    } else if (entry.kind == 'f') {
+      writer.Write(Bytes(0), {}, blocklog::kFlagFlush | blocklog::kFlagFua);
     } else if (entry.kind == 'D') {
       writer.Discard(at, Bytes(data.size()));
     } else if (entry.kind == 'M') {

@@ -19,7 +19,7 @@ inline constexpr uint64_t kTwoLogsSectors = 64;  // of the file system's part; b
 
 // An entry of a log: 'W' a write, 'A' a forced one, 'F' a flush, 'M' a mark, 'D' a discard.
 struct LoggedEntry {
-  char kind = 'W';
+  char kind = 'W';  // also 'f': a flush that is marked forced
   uint64_t sector = 0;
   std::vector<uint8_t> fills;  // one for each sector
   std::string mark;            // "kind text"
@@ -34,6 +34,7 @@ struct TwoLogsOptions {
   int threads = 3;  // the first writes the marks
   int steps = 60;   // of each
   bool flushes = true;
+  bool forced_flushes = false;  // in front of forced writes, as device-mapper sends them
   unsigned merge_permille = 500;
   unsigned split_permille = 200;
 };
