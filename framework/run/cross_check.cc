@@ -13,6 +13,7 @@
 namespace plugpull::run {
 namespace {
 
+constexpr uint32_t kQueuesMax = 16;     // as many as a guest has processors
 constexpr uint64_t kEntriesBefore = 3;  // shown in front of the one to look at
 constexpr uint64_t kEntriesShown = 8;
 
@@ -99,7 +100,8 @@ Status Compare(const recording::Reader& reader, const DiskSource& guest, const D
                                  dropped->bytes.value, dropped->reason));
   }
   crashstate::AgreementOptions agreement_options;
-  agreement_options.queues = std::max(1U, reader.manifest().scenario().guest().cpus());
+  agreement_options.queues =
+      std::clamp(reader.manifest().scenario().guest().cpus(), 1U, kQueuesMax);
   PP_ASSIGN_OR_RETURN(const auto agreement,
                       crashstate::CompareLogs(guest.history(), host->history(), agreement_options));
   PP_ASSIGN_OR_RETURN(const auto as_written,
