@@ -22,6 +22,9 @@ namespace plugpull::vm {
 struct VirtualDisk {
   std::string serial;  // at most 20 bytes
   int fd = -1;         // read-write; owned by the caller, open for as long as the machine
+  // Empty and read-write, the same: the machine records there what it writes to `fd`, as a
+  // dm-log-writes log of 512-byte sectors. -1: it does not.
+  int log_fd = -1;
 };
 
 struct MachineOptions {

@@ -21,6 +21,7 @@ Event BlockEvent(const Entry& entry) {
     event.flush_first = entry.flush();
   } else if (entry.length.value == 0) {
     event.kind = Event::Kind::kFlush;
+    event.flush_twice = entry.fua();
   } else {
     event.kind = Event::Kind::kWrite;
     event.flush_first = entry.flush();
@@ -35,6 +36,29 @@ Event MarkEvent(const Entry& entry, Mark mark) {
   event.kind = Event::Kind::kMark;
   event.mark = std::move(mark);
   return event;
+}
+
+// Takes what was written to the strip. mkfs and probes may write there too; that is no part of the
+// disk. Returns whether the log is being drained from now on; `draining`: whether it was.
+bool TakeStrip(const Entry& entry, std::span<const uint8_t> data, bool draining, History& history) {
+  std::optional<Mark> mark = DecodeMark(data);
+  if (!mark) return draining;
+  const bool drains = mark->kind == "drain";
+  history.ended |= mark->kind == "end";
+  history.events.push_back(MarkEvent(entry, *std::move(mark)));
+  history.events.back().in_band = true;
+  if (history.events.back().mark.kind == "base" && history.base == 0) {
+    history.base = history.events.size();
+  }
+  return drains;
+}
+
+// The part of a merged write that lies before `limit`.
+Entry HeadOf(const Entry& entry, Bytes limit) {
+  Entry head = entry;
+  head.length = limit - entry.offset;
+  head.data = entry.data.first(head.length.value);
+  return head;
 }
 
 Bytes LastByte(const BlockLog& log) {
@@ -60,14 +84,14 @@ Result<History> MakeHistory(const BlockLog& log, const HistoryOptions& options) 
       continue;
     }
     if (options.strip_bytes.value != 0 && entry.offset >= limit && entry.length.value != 0) {
-      std::optional<Mark> mark = DecodeMark(entry.data);
-      if (!mark) continue;  // mkfs and probes may look at the strip; it is no part of the disk
-      draining = mark->kind == "drain";
-      history.ended |= mark->kind == "end";
-      history.events.push_back(MarkEvent(entry, *std::move(mark)));
-      if (history.events.back().mark.kind == "base" && history.base == 0) {
-        history.base = history.events.size();
-      }
+      draining = TakeStrip(entry, entry.data, draining, history);
+      continue;
+    }
+    if (options.merged && !entry.discard() && entry.offset < limit &&
+        entry.offset + entry.length > limit) {
+      const Entry head = HeadOf(entry, limit);
+      history.events.push_back(BlockEvent(head));
+      draining = TakeStrip(entry, entry.data.subspan(head.length.value), draining, history);
       continue;
     }
     Event event = BlockEvent(entry);

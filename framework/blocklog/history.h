@@ -22,11 +22,15 @@ struct Event {
   Kind kind = Kind::kWrite;
   bool flush_first = false;  // of a write: everything before it became durable first
   bool fua = false;          // of a write: durable itself, under an honest disk
-  uint64_t entry = 0;        // index of the log entry
+  // Of a flush: its request was marked forced too. Where the disk has no forced writes, the block
+  // layer flushes before and behind it, although there is nothing to write.
+  bool flush_twice = false;
+  uint64_t entry = 0;  // index of the log entry
   Bytes offset;
   Bytes length;
   std::span<const uint8_t> data;
   Mark mark;
+  bool in_band = false;  // of a mark: written to the strip; else it is the log-writes target's own
 
   bool HasFlush() const { return kind == Kind::kFlush || flush_first; }
   bool ChangesBlocks() const { return kind == Kind::kWrite || kind == Kind::kDiscard; }
@@ -43,6 +47,9 @@ struct History {
 struct HistoryOptions {
   Bytes device_size;  // what the file system sees; 0: up to the last byte that was written
   Bytes strip_bytes;  // behind it; 0: no strip, only the kernel's own marks
+  // The log was made below a block layer that merges requests (QEMU's is): one may reach from the
+  // file system's last sectors into the strip, and is a write and a mark, in this order.
+  bool merged = false;
 };
 
 // The events of a log. A write or a discard that reaches over the end of the file system's part

@@ -200,6 +200,7 @@ void AddLog(CLI::App& app, LogArguments& log, int& status) {
     sub->add_option("log", log.log, "a log file, or a recording folder")->required();
     sub->add_option("--disk", log.disk, "with a recording: whose log (default: the only one)");
     sub->add_flag("--scan-past-end", log.scan_past_end, "read behind the counted entries");
+    sub->add_flag("--host-log", log.host, "with a recording: the log that QEMU made (`host_log`)");
   };
   CLI::App* show = command->add_subcommand("show", "print the entries");
   common(show);

@@ -88,6 +88,7 @@ struct LogArguments {
   uint64_t first = 0;
   uint64_t count = 0;  // 0: all
   bool scan_past_end = false;
+  bool host = false;  // of a recording: the log that QEMU made
 };
 int ShowLog(const LogArguments& arguments);
 int LogStatistics(const LogArguments& arguments);

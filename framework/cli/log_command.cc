@@ -41,10 +41,16 @@ Result<OpenLog> Open(const LogArguments& arguments) {
       return UserError(
           fmt::format("say which disk with --disk; {} has logs of:{}", arguments.log, names));
     }
-    PP_ASSIGN_OR_RETURN(open.bytes, reader.ReadLog(*disk));
+    PP_ASSIGN_OR_RETURN(open.bytes,
+                        arguments.host ? reader.ReadHostLog(*disk) : reader.ReadLog(*disk));
     open.disk = {Bytes(disk->size_bytes()), Bytes(disk->strip_bytes())};
     bytes = open.bytes;
     scan = true;
+  } else if (arguments.host) {
+    return UserError(
+        fmt::format("--host-log needs a recording folder; {} is a file, so show it "
+                    "without that option",
+                    arguments.log));
   } else {
     PP_ASSIGN_OR_RETURN(open.file, os::MappedFile::Open(arguments.log));
     bytes = open.file.bytes();

@@ -56,6 +56,17 @@ Status ParseManifest(const std::string& path, std::string_view text, Recording& 
   return OkStatus();
 }
 
+// A log is one of the files that the manifest has checksums of.
+Status CheckListed(const std::string& path, const Recording& manifest, const RecordedDisk& disk,
+                   const std::string& log) {
+  const auto& files = manifest.file();
+  const bool listed = std::any_of(files.begin(), files.end(),
+                                  [&](const RecordedFile& file) { return file.name() == log; });
+  if (listed) return OkStatus();
+  return UserError(fmt::format("{} names '{}', the log of disk {}, among no files; {}", path, log,
+                               disk.name(), kWhatToDo));
+}
+
 }  // namespace
 
 Writer::Writer(std::string folder) : folder_(std::move(folder)) {
@@ -154,13 +165,9 @@ Result<Reader> Reader::Open(const std::string& folder) {
     }
   }
   for (const RecordedDisk& disk : reader.manifest_.disk()) {
-    const auto& files = reader.manifest_.file();
-    const bool listed = std::any_of(files.begin(), files.end(), [&](const RecordedFile& file) {
-      return file.name() == disk.log_file();
-    });
-    if (!listed) {
-      return UserError(fmt::format("{} names '{}', the log of disk {}, among no files; {}", path,
-                                   disk.log_file(), disk.name(), kWhatToDo));
+    PP_RETURN_IF_ERROR(CheckListed(path, reader.manifest_, disk, disk.log_file()));
+    if (disk.has_host_log_file()) {
+      PP_RETURN_IF_ERROR(CheckListed(path, reader.manifest_, disk, disk.host_log_file()));
     }
   }
   return reader;
@@ -191,6 +198,20 @@ Result<std::vector<uint8_t>> Reader::ReadLog(const RecordedDisk& disk) const {
                     disk.name(), disk.log_bytes(), kLogBytesMax));
   }
   return ReadCompressed(disk.log_file(), disk.log_bytes());
+}
+
+Result<std::vector<uint8_t>> Reader::ReadHostLog(const RecordedDisk& disk) const {
+  if (!disk.has_host_log_file()) {
+    return UserError(fmt::format("the recording has no log of the host of disk {}: {}", disk.name(),
+                                 disk.has_host_log_missing()
+                                     ? disk.host_log_missing()
+                                     : "none was asked for (`host_log: true` of the disk)"));
+  }
+  if (disk.host_log_bytes() > kLogBytesMax) {
+    return UserError(fmt::format("the host's log of disk {} has {} bytes; at most {} are read",
+                                 disk.name(), disk.host_log_bytes(), kLogBytesMax));
+  }
+  return ReadCompressed(disk.host_log_file(), disk.host_log_bytes());
 }
 
 Result<std::vector<WorkloadTrace>> Reader::ReadTraces(const std::string& disk) const {

@@ -56,6 +56,8 @@ class Reader {
   const std::string& folder() const { return folder_; }
   const RecordedDisk* FindDisk(const std::string& name) const;
   Result<std::vector<uint8_t>> ReadLog(const RecordedDisk& disk) const;
+  // The log that QEMU recorded. A user error that says why when there is none.
+  Result<std::vector<uint8_t>> ReadHostLog(const RecordedDisk& disk) const;
   Result<std::vector<WorkloadTrace>> ReadTraces(const std::string& disk) const;
 
  private:

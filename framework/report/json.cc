@@ -63,6 +63,32 @@ Json CoverageJson(const CoverageReport& coverage) {
           {"blind_spot", coverage.blind_spot()}};
 }
 
+template <typename Texts>
+Json TextsJson(const Texts& texts) {
+  Json list = Json::array();
+  for (const std::string& text : texts) list.push_back(text);
+  return list;
+}
+
+Json CrossCheckJson(const CrossCheckReport& report) {
+  if (report.has_not_done()) return {{"not_done", report.not_done()}};
+  return {{"flush_points", report.flush_points()},
+          {"flush_points_agree", report.flush_points_agree()},
+          {"mark_points", report.mark_points()},
+          {"mark_points_agree", report.mark_points_agree()},
+          {"writes", report.writes()},
+          {"writes_found", report.writes_found()},
+          {"host_writes", report.host_writes()},
+          {"host_flushes", report.host_flushes()},
+          {"contradictions", report.contradictions()},
+          {"contradiction", TextsJson(report.contradiction())},
+          {"host_states", StatesJson(report.host_states())},
+          {"host_found", ClassesJson(report.host_found())},
+          {"verdict_contradiction", TextsJson(report.verdict_contradiction())},
+          {"notes", TextsJson(report.note())},
+          {"commands", TextsJson(report.command())}};
+}
+
 Json DiskJson(const DiskReport& disk) {
   Json json = {{"disk", disk.disk()},
                {"model", disk.model()},
@@ -82,6 +108,7 @@ Json DiskJson(const DiskReport& disk) {
     json["judges"].push_back({{"judge", judge.judge()}, {"runs", judge.runs()}});
   }
   for (const std::string& note : disk.note()) json["notes"].push_back(note);
+  if (disk.has_cross_check()) json["cross_check"] = CrossCheckJson(disk.cross_check());
   return json;
 }
 

@@ -214,6 +214,40 @@ std::string CoverageFacts(const Style& style, const DiskReport& disk) {
   return out;
 }
 
+// "214 flush points compared, 214 agree"; at the rest requests were in flight.
+std::string PointWords(uint64_t compared, uint64_t agree, std::string_view what) {
+  std::string words = fmt::format("{} {} compared, {} agree", compared, what, agree);
+  if (agree < compared) words += fmt::format(", {} but for requests in flight", compared - agree);
+  return words;
+}
+
+std::string CrossCheckFacts(const Style& style, const DiskReport& disk) {
+  if (!disk.has_cross_check()) return {};
+  const CrossCheckReport& c = disk.cross_check();
+  if (c.has_not_done()) return Fact(style, "cross-check", "not done: " + c.not_done(), Tone::kBad);
+  const bool agree = c.contradiction().empty() && c.verdict_contradiction().empty();
+  std::string out = Fact(
+      style, "cross-check",
+      fmt::format("{}; {}; {} of {} writes found in the host's log ({} writes, {} flushes); {}",
+                  PointWords(c.flush_points(), c.flush_points_agree(), "flush points"),
+                  PointWords(c.mark_points(), c.mark_points_agree(), "marks"), c.writes_found(),
+                  c.writes(), c.host_writes(), c.host_flushes(),
+                  c.verdict_contradiction().empty()
+                      ? fmt::format("verdicts agree ({} of {} states of the host's log violated)",
+                                    c.host_states().violated(), c.host_states().enumerated())
+                      : std::string("verdicts DIFFER")),
+      agree ? Tone::kGood : Tone::kBad);
+  for (const std::string& words : c.contradiction()) out += Fact(style, "", words, Tone::kBad);
+  if (c.contradictions() > static_cast<uint64_t>(c.contradiction_size())) {
+    out += Fact(style, "", fmt::format("{} contradictions in all", c.contradictions()), Tone::kBad);
+  }
+  for (const std::string& words : c.verdict_contradiction()) {
+    out += Fact(style, "", words, Tone::kBad);
+  }
+  for (const std::string& note : c.note()) out += Fact(style, "", note, Tone::kDim);
+  return out;
+}
+
 std::string DiskText(const Style& style, const RunReport& run, const DiskReport& disk) {
   std::string out = Fact(
       style, "disk",
@@ -231,6 +265,7 @@ std::string DiskText(const Style& style, const RunReport& run, const DiskReport&
     judges += fmt::format("{} {} run{}", judge.judge(), judge.runs(), judge.runs() == 1 ? "" : "s");
   }
   if (!judges.empty()) out += Fact(style, "judges", judges);
+  out += CrossCheckFacts(style, disk);
   for (const std::string& note : disk.note()) out += Fact(style, "note", note);
   return out;
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <set>
 
+#include "framework/run/cross_check.h"
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
 #include "framework/run/nested_cuts.h"
@@ -100,6 +101,15 @@ void NoteDropped(const DiskSource& source, RunReport& report) {
                                            dropped->bytes.value, source.name(), dropped->reason));
 }
 
+// What was asked for and not done is no success.
+void NoteNotDone(const DiskReport& disk, RunReport& report) {
+  const CrossCheckReport& cross_check = disk.cross_check();
+  if (!cross_check.has_not_done() || report.has_incomplete_reason()) return;
+  report.set_incomplete_reason(
+      fmt::format("the logs of disk {} were not held against each other: {}", disk.disk(),
+                  cross_check.not_done()));
+}
+
 Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
   if (scenario.check().empty())
@@ -128,7 +138,18 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     }
     PP_ASSIGN_OR_RETURN(*report.add_disk(),
                         CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
+    if (!WantsCrossCheck(reader.manifest(), check.disk())) continue;
+    DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
+    if (options.progress) {
+      disk.progress = [&](uint64_t done, uint64_t total) {
+        options.progress(what + ", the host's log", done, total);
+      };
+    }
+    *found.mutable_cross_check() =
+        CrossCheck(reader, *source, found, check, trace ? &*trace : nullptr, fsck, disk);
+    NoteNotDone(found, report);
   }
+  for (const DiskReport& disk : report.disk()) PP_RETURN_IF_ERROR(ContradictionOf(disk));
   return OkStatus();
 }
 

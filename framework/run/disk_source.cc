@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 
+#include "framework/crashstate/log_agreement.h"
 #include "framework/crashstate/state_cursor.h"
 #include "framework/ext4/superblock.h"
 #include "framework/image/poison.h"
@@ -89,9 +90,11 @@ crashstate::DeviceModel ModelOf(const Model& model) {
 
 Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
                            const blocklog::ReadOptions& read, const Before& before,
-                           const crashstate::DeviceModel& model) {
+                           const crashstate::DeviceModel& model,
+                           const blocklog::History* written_as) {
   PP_ASSIGN_OR_RETURN(block_log_, blocklog::ReadLog(log_, read));
   PP_ASSIGN_OR_RETURN(history_, blocklog::MakeHistory(block_log_, options));
+  if (written_as != nullptr) history_ = crashstate::SplitAsWritten(*written_as, history_);
   if (options.device_size.value == 0) GrowToFileSystem(history_);
   if (history_.device_size.value == 0) {
     return UserError("the log has no writes" +
@@ -129,9 +132,11 @@ Status DiskSource::Prepare(const blocklog::HistoryOptions& options,
   return OkStatus();
 }
 
-Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
-    const recording::Reader& reader, const std::string& disk,
-    const crashstate::DeviceModel& model) {
+Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(const recording::Reader& reader,
+                                                              const std::string& disk,
+                                                              const crashstate::DeviceModel& model,
+                                                              LogOf log,
+                                                              const blocklog::History* written_as) {
   const RecordedDisk* recorded = reader.FindDisk(disk);
   if (recorded == nullptr) {
     std::string known;
@@ -142,14 +147,17 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromRecording(
   auto source = std::unique_ptr<DiskSource>(new DiskSource());
   source->name_ = disk;
   source->sends_flushes_ = !recorded->has_sends_flushes() || recorded->sends_flushes();
-  PP_ASSIGN_OR_RETURN(source->log_bytes_, reader.ReadLog(*recorded));
+  const bool host = log == LogOf::kHost;
+  PP_ASSIGN_OR_RETURN(source->log_bytes_,
+                      host ? reader.ReadHostLog(*recorded) : reader.ReadLog(*recorded));
   source->log_ = source->log_bytes_;
   const Bytes size(recorded->size_bytes());
   const Bytes strip(recorded->strip_bytes());
   // Recorded log devices were zeroed by us, so what follows the counted entries is ours too.
   Before before;
   if (recorded->has_poison_seed()) before.poison_seed = recorded->poison_seed();
-  const Status prepared = source->Prepare({size, strip}, {true, size + strip}, before, model);
+  const Status prepared =
+      source->Prepare({size, strip, host}, {true, size + strip}, before, model, written_as);
   if (!prepared.ok()) return WithContext(prepared.error(), reader.folder());
   return source;
 }
@@ -164,8 +172,8 @@ Result<std::unique_ptr<DiskSource>> DiskSource::FromLogFile(const LogFileOptions
     PP_ASSIGN_OR_RETURN(const os::Fd fd, os::OpenForReading(options.base));
     PP_ASSIGN_OR_RETURN(size, os::FileSize(fd.get()));
   }
-  const Status prepared = source->Prepare({size, Bytes(0)}, {options.scan_past_end, {}},
-                                          {options.base, std::nullopt}, options.model);
+  const Status prepared = source->Prepare({size, Bytes(0), false}, {options.scan_past_end, {}},
+                                          {options.base, std::nullopt}, options.model, nullptr);
   if (!prepared.ok()) return WithContext(prepared.error(), options.log);
   return source;
 }

@@ -27,11 +27,17 @@ struct LogFileOptions {
   crashstate::DeviceModel model;
 };
 
+// Which of a recording's two logs of a disk: dm-log-writes', or QEMU's.
+enum class LogOf { kGuest, kHost };
+
 class DiskSource {
  public:
-  static Result<std::unique_ptr<DiskSource>> FromRecording(const recording::Reader& reader,
-                                                           const std::string& disk,
-                                                           const crashstate::DeviceModel& model);
+  // A user error when the recording has no such log. With `written_as`, the requests of the host's
+  // log are cut as the writes of the guest's (crashstate::SplitAsWritten); it is used in the call.
+  static Result<std::unique_ptr<DiskSource>> FromRecording(
+      const recording::Reader& reader, const std::string& disk,
+      const crashstate::DeviceModel& model, LogOf log = LogOf::kGuest,
+      const blocklog::History* written_as = nullptr);
   static Result<std::unique_ptr<DiskSource>> FromLogFile(const LogFileOptions& options);
 
   const std::string& name() const { return name_; }
@@ -60,8 +66,10 @@ class DiskSource {
     std::optional<uint64_t> poison_seed;
   };
   // Reads log_, folds what came before the base into an image in memory, and indexes the states.
+  // `written_as` may be null.
   Status Prepare(const blocklog::HistoryOptions& options, const blocklog::ReadOptions& read,
-                 const Before& before, const crashstate::DeviceModel& model);
+                 const Before& before, const crashstate::DeviceModel& model,
+                 const blocklog::History* written_as);
 
   std::string name_;
   bool poisoned_ = false;

@@ -114,11 +114,14 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
     if (const auto seed = PoisonSeed(plan, disk)) {
       PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
     }
-    options.disks.push_back({disk.serial(), files.data.get()});
+    if (disk.host_log()) {
+      PP_ASSIGN_OR_RETURN(files.host_log, os::MakeScratchFile(scratch_folder, Bytes(0)));
+    }
+    options.disks.push_back({disk.serial(), files.data.get(), files.host_log.get()});
     if (HasLog(disk)) {
       PP_ASSIGN_OR_RETURN(files.log,
                           os::MakeScratchFile(scratch_folder, Mebibytes(disk.log_size_mib())));
-      options.disks.push_back({scenario::kLogSerialPrefix + disk.name(), files.log.get()});
+      options.disks.push_back({scenario::kLogSerialPrefix + disk.name(), files.log.get(), -1});
     }
     session->files_[disk.name()] = std::move(files);
   }

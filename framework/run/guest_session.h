@@ -27,7 +27,8 @@ inline constexpr Bytes kDrainEvery(32 << 20);
 // A disk's files on the host: scratch files without names.
 struct DiskFiles {
   os::Fd data;
-  os::Fd log;  // not valid without a log_writes layer
+  os::Fd log;       // not valid without a log_writes layer
+  os::Fd host_log;  // what the machine records; not valid where it is not asked to
 };
 
 class GuestSession {

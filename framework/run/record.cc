@@ -61,6 +61,30 @@ Result<std::string> ReplayProblem(const blocklog::BlockLog& log, int data_fd, By
   return std::string();
 }
 
+// Keeps what the machine recorded of a disk. Whatever is wrong with it is said in the manifest, and
+// the guest's own log is kept all the same.
+Status AddHostLog(const DiskFiles& files, Bytes device_size, recording::Writer& writer,
+                  RecordedDisk& recorded) {
+  const auto read = ReadLogBack(files.host_log.get(), device_size);
+  std::string missing;
+  if (!read.ok()) {
+    missing = read.error().ToString();
+  } else if (read->log.dropped) {
+    missing = "it cannot be read to its end: " + read->log.dropped->reason;
+  } else if (read->log.end.value > recording::kLogBytesMax) {
+    missing = fmt::format("it has {} bytes; at most {} are kept", read->log.end.value,
+                          recording::kLogBytesMax);
+  }
+  if (!missing.empty()) {
+    recorded.set_host_log_missing(missing);
+    return OkStatus();
+  }
+  recorded.set_host_log_file(recorded.name() + ".host.log.zst");
+  recorded.set_host_log_bytes(read->log.end.value);
+  return writer.AddCompressed(recorded.host_log_file(),
+                              read->mapping.bytes().first(read->log.end.value));
+}
+
 Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recording::Writer& writer,
                 Recording& manifest) {
   for (const Disk& disk : plan.scenario().disk()) {
@@ -82,6 +106,9 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
     for (const std::string& table : session.tables(disk.name())) recorded.add_table(table);
     PP_RETURN_IF_ERROR(writer.AddCompressed(recorded.log_file(),
                                             read->mapping.bytes().first(read->log.end.value)));
+    if (files.host_log.valid()) {
+      PP_RETURN_IF_ERROR(AddHostLog(files, size + kStripBytes, writer, recorded));
+    }
     std::string problem;
     if (read->log.dropped)
       problem = "its log cannot be read to its end: " + read->log.dropped->reason;

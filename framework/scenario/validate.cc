@@ -51,6 +51,15 @@ void CheckLayers(const Disk& disk, const SourceNode& source, Reporter& reporter)
   }
 }
 
+void CheckHostLog(const Disk& disk, const SourceNode& source, Reporter& reporter) {
+  if (!disk.host_log() || HasLog(disk)) return;
+  reporter.Add(
+      source.Locate(Disk::kHostLogFieldNumber),
+      fmt::format("host_log is held against the guest's own log, and disk {} has none; add "
+                  "`layer {{ log_writes {{}} }}`",
+                  disk.name()));
+}
+
 void CheckDisks(const Validation& v) {
   UniqueNames names("disk", v.reporter);
   UniqueNames serials("serial", v.reporter);
@@ -75,6 +84,7 @@ void CheckDisks(const Validation& v) {
       }
     }
     CheckLayers(disk, node, v.reporter);
+    CheckHostLog(disk, node, v.reporter);
   }
 }
 

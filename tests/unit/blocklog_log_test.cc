@@ -183,6 +183,25 @@ TEST(History, TakesMarksFromTheStripAndDropsTheFlushOfADrain) {
   EXPECT_TRUE(history->events[5].flush_first);
 }
 
+TEST(History, AMergedRequestOverTheEndIsAWriteAndAMark) {
+  LogWriter writer;
+  const Bytes size(64 * 512);
+  auto request = Pattern(3 * 512, 1);
+  const auto mark = EncodeMark({"base", "vol"});
+  std::copy(mark.begin(), mark.end(), request.begin() + 2 * 512);
+  writer.Write(Bytes(62 * 512), request);
+  const auto log = ReadLog(writer.bytes(), {});
+  const auto history = MakeHistory(*log, {size, Bytes(512), true});
+  ASSERT_TRUE(history.ok()) << history.error().ToString();
+  ASSERT_EQ(history->events.size(), 2U);
+  EXPECT_EQ(history->events[0].length, Bytes(1024));
+  EXPECT_EQ(history->events[0].data.size(), 1024U);
+  EXPECT_EQ(history->events[1].mark, (Mark{"base", "vol"}));
+  EXPECT_TRUE(history->events[1].in_band);
+  EXPECT_EQ(history->base, 2U);
+  EXPECT_FALSE(MakeHistory(*log, {size, Bytes(512)}).ok()) << "only where requests are merged";
+}
+
 TEST(History, WriteOverTheEndIsRefused) {
   LogWriter writer;
   writer.Write(Bytes(63 * 512), Pattern(1024, 1));

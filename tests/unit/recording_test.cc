@@ -192,6 +192,45 @@ TEST_F(RecordingFolder, ALogThatIsNotListedIsRefused) {
   ExpectRefused(folder_, "unlisted.zst");
 }
 
+TEST_F(RecordingFolder, AHostLogIsReadListedAndBounded) {
+  const auto reader = Reader::Open(folder_);
+  ASSERT_TRUE(reader.ok());
+  const auto none = reader->ReadHostLog(*reader->FindDisk("vol"));
+  ASSERT_FALSE(none.ok());
+  EXPECT_THAT(none.error().message, HasSubstr("none was asked for"));
+  const auto with = [&](const char* file, uint64_t bytes, const char* missing) {
+    Rewrite(folder_, [&](Recording& manifest) {
+      RecordedDisk& disk = *manifest.mutable_disk(0);
+      disk.set_host_log_file(file);
+      disk.set_host_log_bytes(bytes);
+      disk.clear_host_log_missing();
+      if (missing == nullptr) return;
+      disk.clear_host_log_file();
+      disk.set_host_log_missing(missing);
+    });
+  };
+  with("vol.log.zst", LogBytes().size(), nullptr);
+  const auto whole = Reader::Open(folder_);
+  ASSERT_TRUE(whole.ok());
+  const auto log = whole->ReadHostLog(*whole->FindDisk("vol"));
+  ASSERT_TRUE(log.ok());
+  EXPECT_EQ(*log, LogBytes());
+  for (const uint64_t size : {uint64_t{2999}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    with("vol.log.zst", size, nullptr);
+    const auto other = Reader::Open(folder_);
+    ASSERT_TRUE(other.ok());
+    EXPECT_FALSE(other->ReadHostLog(*other->FindDisk("vol")).ok());
+  }
+  with("", 0, "it has too many bytes");
+  const auto missing = Reader::Open(folder_);
+  ASSERT_TRUE(missing.ok());
+  const auto why = missing->ReadHostLog(*missing->FindDisk("vol"));
+  ASSERT_FALSE(why.ok());
+  EXPECT_THAT(why.error().message, HasSubstr("it has too many bytes"));
+  with("../secret", 1, nullptr);
+  ExpectRefused(folder_, "../secret");
+}
+
 TEST_F(RecordingFolder, ALogOfAnotherLengthIsAUserError) {
   for (const uint64_t size : {uint64_t{0}, uint64_t{2999}, uint64_t{3001}, uint64_t{8} << 30,
                               uint64_t{1} << 40, ~uint64_t{0}}) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "framework/os/file.h"
 #include "vm/fake/fake_machine.h"
@@ -46,6 +47,33 @@ TEST(CommandLine, DisksAreDescriptorsWithAVolatileCache) {
               Contains(testing::AllOf(HasSubstr("/dev/fdset/3"), HasSubstr("\"no-flush\":true"),
                                       HasSubstr("\"discard\":\"unmap\""))));
   EXPECT_EQ(After(*arguments, "-cpu"), "max");
+}
+
+TEST(CommandLine, ALoggedDiskStandsOnItsLog) {
+  MachineOptions options = Options();
+  options.disks = {{"a", 7, -1}, {"b", 8, 9}, {"c", 10, 11}};
+  const auto arguments = QemuArguments(options);
+  ASSERT_TRUE(arguments.ok());
+  // Disks first, then the logs of those that have one.
+  for (const char* descriptor :
+       {"fd=20,set=2", "fd=21,set=3", "fd=22,set=4", "fd=23,set=5", "fd=24,set=6"}) {
+    EXPECT_THAT(*arguments, Contains(descriptor));
+  }
+  std::vector<nlohmann::json> nodes;
+  for (size_t i = 0; i + 1 < arguments->size(); ++i) {
+    if ((*arguments)[i] == "-blockdev") nodes.push_back(nlohmann::json::parse((*arguments)[i + 1]));
+  }
+  ASSERT_EQ(nodes.size(), 3U);
+  EXPECT_EQ(nodes[0]["driver"], "raw");
+  for (const auto& [index, log] : {std::pair(1, 5), std::pair(2, 6)}) {
+    const nlohmann::json& node = nodes[static_cast<size_t>(index)];
+    EXPECT_EQ(node["driver"], "blklogwrites");
+    EXPECT_EQ(node["node-name"], "disk" + std::to_string(index));
+    EXPECT_EQ(node["log"]["filename"], "/dev/fdset/" + std::to_string(log));
+    EXPECT_EQ(node["log-sector-size"], 512);
+    EXPECT_EQ(node["cache"]["no-flush"], false) << "flushes would not be logged";
+    EXPECT_EQ(node["file"]["file"]["filename"], "/dev/fdset/" + std::to_string(2 + index));
+  }
 }
 
 TEST(CommandLine, ScenarioArgumentsComeLast) {

@@ -18,6 +18,11 @@ constexpr char kBaseCommandLine[] =
     "console=ttyS0 panic=-1 loglevel=7 printk.time=1 printk.devkmsg=on random.trust_cpu=on "
     "mitigations=off cryptomgr.notests tsc=reliable no_timer_check";
 
+constexpr uint64_t kHostLogSectorBytes = 512;
+// Entries between two updates of the log's super block, which also a flush updates. What a killed
+// QEMU has not counted is found by reading on.
+constexpr uint64_t kHostLogSuperEvery = 256;
+
 constexpr int kConsoleSet = 1;
 constexpr int kFirstDiskSet = 2;
 
@@ -59,28 +64,51 @@ void AddConsole(const MachineOptions& options, std::vector<std::string>& argumen
   arguments.insert(arguments.end(), {"-serial", "chardev:console"});
 }
 
-void AddDisk(const VirtualDisk& disk, int index, std::vector<std::string>& arguments) {
+json FileNode(int set) {
+  return {{"driver", "file"},
+          {"filename", fmt::format("/dev/fdset/{}", set)},
+          {"locking", "off"},
+          {"discard", "unmap"},
+          {"cache", {{"direct", false}, {"no-flush", true}}}};
+}
+
+// `number`: of the descriptor, among those of all disks and then of their logs.
+void AddDescriptor(int number, std::vector<std::string>& arguments) {
+  arguments.insert(
+      arguments.end(),
+      {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + number, kFirstDiskSet + number)});
+}
+
+// `log_number`: of the log's descriptor, where the disk has one.
+void AddDisk(const VirtualDisk& disk, int index, int log_number,
+             std::vector<std::string>& arguments) {
   const std::string node = fmt::format("disk{}", index);
-  const int set = kFirstDiskSet + index;
-  const json backend = {{"driver", "raw"},
-                        {"node-name", node},
-                        {"discard", "unmap"},
-                        {"detect-zeroes", "off"},
-                        {"cache", {{"direct", false}, {"no-flush", true}}},
-                        {"file",
-                         {{"driver", "file"},
-                          {"filename", fmt::format("/dev/fdset/{}", set)},
-                          {"locking", "off"},
-                          {"discard", "unmap"},
-                          {"cache", {{"direct", false}, {"no-flush", true}}}}}};
+  json backend = {{"driver", "raw"},
+                  {"discard", "unmap"},
+                  {"detect-zeroes", "off"},
+                  {"cache", {{"direct", false}, {"no-flush", true}}},
+                  {"file", FileNode(kFirstDiskSet + index)}};
+  AddDescriptor(index, arguments);
+  if (disk.log_fd >= 0) {
+    AddDescriptor(log_number, arguments);
+    // Flushes must get as far as this node (no no-flush), which is all that logs them.
+    backend = {{"driver", "blklogwrites"},
+               {"discard", "unmap"},
+               {"detect-zeroes", "off"},
+               {"cache", {{"direct", false}, {"no-flush", false}}},
+               {"log-append", false},
+               {"log-sector-size", kHostLogSectorBytes},
+               {"log-super-update-interval", kHostLogSuperEvery},
+               {"file", backend},
+               {"log", FileNode(kFirstDiskSet + log_number)}};
+  }
+  backend["node-name"] = node;
   // QEMU would pause the machine on ENOSPC if it were not told to report.
   const json frontend = {
       {"driver", "virtio-blk-pci"}, {"drive", node},       {"id", fmt::format("vd{}", index)},
       {"serial", disk.serial},      {"write-cache", "on"}, {"werror", "report"},
       {"rerror", "report"}};
-  arguments.insert(arguments.end(),
-                   {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + index, set),
-                    "-blockdev", backend.dump(), "-device", frontend.dump()});
+  arguments.insert(arguments.end(), {"-blockdev", backend.dump(), "-device", frontend.dump()});
 }
 
 }  // namespace
@@ -125,7 +153,11 @@ Result<std::vector<std::string>> QemuArguments(const MachineOptions& options) {
                     fmt::format("socket,id=port,fd={}", kPortChildFd), "-device",
                     "virtserialport,bus=ports.0,nr=1,chardev=port,name=plugpull.0"});
   int index = 0;
-  for (const auto& disk : options.disks) AddDisk(disk, index++, arguments);
+  int log_number = static_cast<int>(options.disks.size());
+  for (const auto& disk : options.disks) {
+    AddDisk(disk, index++, log_number, arguments);
+    if (disk.log_fd >= 0) ++log_number;
+  }
   return arguments;
 }
 

@@ -79,6 +79,9 @@ Result<std::unique_ptr<QemuMachine>> QemuMachine::Start(const MachineOptions& op
   }
   int disk_fd = kFirstDiskChildFd;
   for (const auto& disk : options.disks) child.pass_fds.emplace_back(disk.fd, disk_fd++);
+  for (const auto& disk : options.disks) {
+    if (disk.log_fd >= 0) child.pass_fds.emplace_back(disk.log_fd, disk_fd++);
+  }
 
   PP_ASSIGN_OR_RETURN(auto process, os::Subprocess::Start(child));
   machine->process_.emplace(std::move(process));
