@@ -58,6 +58,7 @@ const RecoveryReport& JournalRecovery::Update(std::span<const uint64_t> changed)
   dirty_.insert(dirty_.end(), changed.begin(), changed.end());
   dirty_.insert(dirty_.end(), patched_.begin(), patched_.end());
   patched_.clear();
+  for (const uint64_t block : changed) shape_.Changed(block, false);
   if (usable_) FollowLog(changed);
   const Need need = WhatIsNeeded();
   report_.outcome = need.outcome;
@@ -165,7 +166,10 @@ void JournalRecovery::Place(bool replayed) {
     replayed_ = replayed;
     for (const auto& [home, source] : replay_.sources()) dirty_.push_back(home);
   }
-  for (const uint64_t block : dirty_) recovered_.Set(block, TargetOf(block));
+  for (const uint64_t block : dirty_) {
+    recovered_.Set(block, TargetOf(block));
+    shape_.Changed(block, true);
+  }
   dirty_.clear();
 }
 
@@ -231,6 +235,7 @@ std::string JournalRecovery::Finish(const Need& need) {
 void JournalRecovery::Patch(uint64_t block, std::span<const uint8_t> bytes) {
   recovered_.SetCopy(block, bytes);
   patched_.push_back(block);
+  shape_.Changed(block, true);
 }
 
 void JournalRecovery::PatchJournal(const JournalSuperEdit& edit) {

@@ -12,8 +12,13 @@ using oracle::Outcome;
 namespace {
 
 constexpr size_t kDisagreementsKept = 5;
+constexpr size_t kUncheckedLeast = 4096;  // blocks to remember before any are taken out
 
 }  // namespace
+
+bool InSample(const image::Fingerprint& fingerprint, uint64_t permille) {
+  return fingerprint.low % 1000 < permille;
+}
 
 void EngineCounts::Add(const EngineCounts& other) {
   recovered += other.recovered;
@@ -63,6 +68,15 @@ Result<StateEngine::Recovered> StateEngine::RecoverByE2fsck(const image::CowImag
   return Recovered{{recovery.outcome, std::move(recovery.evidence)}, fingerprint_};
 }
 
+// Many states may pass without a judgement, when others have recovered to the same images.
+void StateEngine::NoteUnchecked(const std::vector<uint64_t>& changes) {
+  unchecked_.insert(unchecked_.end(), changes.begin(), changes.end());
+  if (unchecked_.size() < std::max(unchecked_max_, kUncheckedLeast)) return;
+  std::sort(unchecked_.begin(), unchecked_.end());
+  unchecked_.erase(std::unique(unchecked_.begin(), unchecked_.end()), unchecked_.end());
+  unchecked_max_ = 2 * unchecked_.size();
+}
+
 Result<StateEngine::Recovered> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
   cursor_.MoveToSelection(spec.cut, spec.selection, spec.overlapping_older);
   image::CowImage& raw = cursor_.image();
@@ -74,7 +88,7 @@ Result<StateEngine::Recovered> StateEngine::MoveTo(const crashstate::StateSpec& 
   const ext4::RecoveryReport& report = recovery_->Update(raw.changes());
   raw.ClearChanges();
   image::CowImage& recovered = recovery_->recovered();
-  unchecked_.insert(unchecked_.end(), recovered.changes().begin(), recovered.changes().end());
+  NoteUnchecked(recovered.changes());
   recovered.ClearChanges();
   if (report.outcome == ext4::RecoveryReport::Outcome::kElsewhere) return RecoverByE2fsck(raw);
   ++counts_.recovered;
@@ -93,14 +107,14 @@ Result<Said> StateEngine::AskE2fsck() {
   return Said{result.outcome, std::move(result.evidence)};
 }
 
-Result<Said> StateEngine::JudgeStructure() {
+Result<Said> StateEngine::JudgeStructure(bool sample) {
   if (recovered_by_e2fsck_) return AskE2fsck();
   using Verdict = ext4::ConsistencyVerdict::Outcome;
   const ext4::ConsistencyVerdict quick = checker_->Check(unchecked_);
   unchecked_.clear();
   if (quick.outcome == Verdict::kClean) {
     ++counts_.passed;
-    if (fingerprint_.low % 1000 >= options_.sample_permille) return Said{};
+    if (!sample || !InSample(fingerprint_, options_.sample_permille)) return Said{};
     ++counts_.sampled;
   } else {
     ++(quick.outcome == Verdict::kSuspect ? counts_.condemned : counts_.not_judged);

@@ -31,6 +31,9 @@ struct EngineOptions {
   uint64_t sample_permille = 20;
 };
 
+// Whether an image of this fingerprint, when it passes, is in a sample of so many of 1000.
+bool InSample(const image::Fingerprint& fingerprint, uint64_t permille);
+
 // How much work each judge did.
 struct EngineCounts {
   uint64_t recovered = 0;  // states, in process
@@ -68,8 +71,9 @@ class StateEngine {
   };
   Result<Recovered> MoveTo(const crashstate::StateSpec& spec);
 
-  // Of the recovered image.
-  Result<Said> JudgeStructure();
+  // Of the recovered image. `sample`: it may be one of those that e2fsck looks at, too, although
+  // the check in process passes it; false for an image that was judged before.
+  Result<Said> JudgeStructure(bool sample = true);
   // Valid until the next move.
   Result<oracle::Ext4View> OpenRecovered();
 
@@ -79,6 +83,7 @@ class StateEngine {
   Result<Recovered> RecoverByE2fsck(const image::CowImage& raw);
   Result<Said> AskE2fsck();
   Status LoadWork(const image::CowImage& image);
+  void NoteUnchecked(const std::vector<uint64_t>& changes);
 
   const crashstate::CrashSpace& space_;
   const ext4::JournalLayout& journal_;
@@ -91,6 +96,7 @@ class StateEngine {
   std::optional<ext4::ConsistencyChecker> checker_;
   std::optional<ext4::TreeReader> reader_;
   std::vector<uint64_t> unchecked_;        // recovered blocks that changed since the checker looked
+  size_t unchecked_max_ = 0;               // when it is as long, what is in it twice is taken out
   std::optional<oracle::WorkImage> work_;  // made when e2fsck is first asked
   bool recovered_by_e2fsck_ = false;       // the present state: its recovered image is work_
   image::Fingerprint fingerprint_;         // of the present state
