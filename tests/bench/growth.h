@@ -22,8 +22,9 @@ struct GrowthOptions {
   std::string scratch;
 };
 
-// All logs are measured in one process, in turns, `repeats` times; a figure is the median. Growth
-// is against the first row of a series. Peak memory is that of a process of its own.
+// All logs are measured in one process, in turns, `repeats` times, each pass with cold caches; a
+// figure is the median. Growth is against the first row of a series. Peak memory is that of a
+// process of its own.
 Result<nlohmann::json> MeasureGrowth(const GrowthOptions& options);
 
 void PrintGrowth(const nlohmann::json& series);
