@@ -78,6 +78,7 @@ const RecoveryReport& JournalRecovery::Update(std::span<const uint64_t> changed)
 void JournalRecovery::FollowLog(std::span<const uint64_t> changed) {
   if (layout_.blocks.empty()) return;
   const auto block = raw_.Block(layout_.blocks[0]);
+  const bool followed = log_read_;  // up to the state before
   if (block.data() != journal_super_bytes_) {
     journal_super_bytes_ = block.data();
     journal_super_.reset();
@@ -93,10 +94,9 @@ void JournalRecovery::FollowLog(std::span<const uint64_t> changed) {
     return;
   }
   if (!log_read_) {
-    log_.Start(*journal_super_);
     log_read_ = true;
     kept_ = 0;
-    return;
+    if (!followed || !log_.StartLater(*journal_super_)) return log_.Start(*journal_super_);
   }
   std::vector<uint32_t> places;
   for (const uint64_t number : changed) {

@@ -87,7 +87,8 @@ struct Judge::Impl {
   std::vector<workload::ObligationKey> keys = {};  // one for each cut
 
   Once<Fingerprint, FingerprintHash> structures = {};  // by recovered image
-  // Without deduplication: e2fsck looks once at an image of the sample, however many states have it.
+  // Without deduplication: e2fsck looks once at an image of the sample, however many states have
+  // it.
   std::unordered_set<Fingerprint, FingerprintHash> seen = {};  // guarded by mutex
   Once<ContentKey, ContentKeyHash> contents = {};
   Once<Fingerprint, FingerprintHash> stale_data = {};  // by recovered image
@@ -185,10 +186,10 @@ struct Judge::Impl {
       return verdict;
     }
     if (options.fsck) {
-      const Said& said = options.deduplicate
-                             ? structures.Get(recovered.fingerprint,
-                                              [&] { return Structure(tools.engine, true); })
-                             : Keep(Structure(tools.engine, IsNew(recovered.fingerprint)));
+      const Said& said =
+          options.deduplicate
+              ? structures.Get(recovered.fingerprint, [&] { return Structure(tools.engine, true); })
+              : Keep(Structure(tools.engine, IsNew(recovered.fingerprint)));
       verdict.structure = said.outcome;
       verdict.evidence = &said.evidence;
     }

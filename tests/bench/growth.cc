@@ -158,9 +158,9 @@ Result<json> MeasureGrowth(const GrowthOptions& options) {
   std::vector<std::pair<std::string, std::vector<std::string>>> wanted;
   for (const uint32_t block : options.blocks_bytes) {
     const uint64_t smallest = options.disks_mib[0];
-    auto& by_writes = wanted.emplace_back(
-        fmt::format("length of the log; {} MiB, blocks of {}", smallest, block),
-        std::vector<std::string>());
+    auto& by_writes =
+        wanted.emplace_back(fmt::format("length of the log; {} MiB, blocks of {}", smallest, block),
+                            std::vector<std::string>());
     for (const uint64_t writes : options.writes) {
       PP_ASSIGN_OR_RETURN(const std::string name, add(writes, smallest, block));
       by_writes.second.push_back(name);

@@ -13,8 +13,8 @@
 namespace plugpull::bench {
 
 struct GrowthOptions {
-  std::vector<uint64_t> writes;          // of the logs on the smallest disk
-  std::vector<uint64_t> disks_mib;       // with logs of `disks_writes`, which is one of `writes`
+  std::vector<uint64_t> writes;     // of the logs on the smallest disk
+  std::vector<uint64_t> disks_mib;  // with logs of `disks_writes`, which is one of `writes`
   uint64_t disks_writes = 0;
   std::vector<uint32_t> blocks_bytes;
   unsigned repeats = 5;

@@ -16,8 +16,8 @@ struct Measured {
   double wall_seconds = 0;
   double cpu_seconds = 0;         // of this process and of those that it started
   double e2fsck_cpu_seconds = 0;  // of those that it started
-  uint64_t distinct = 0;   // images that differ after recovery; 0: not counted
-  uint64_t processes = 0;  // e2fsck runs
+  uint64_t distinct = 0;          // images that differ after recovery; 0: not counted
+  uint64_t processes = 0;         // e2fsck runs
 };
 
 // Wall time and processor time of this process and its ended children since it was made.

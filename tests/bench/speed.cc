@@ -79,20 +79,21 @@ std::string Held(const std::string& verdicts) {
 void PrintPart(const json& row, const char* key, const char* way) {
   const json& part = row[key];
   const bool engine = part.contains("ratio");
-  fmt::print("{:<17} {:<10} {:>7} {:>10.1f} {:>7} {:>9.1f} {:>9.1f} {:>8} {:>6} {:>11} {:>13} "
-             "{:>7.1f} {:>7.1f}\n",
-             row["name"].get<std::string>(), way, part["states"].get<uint64_t>(),
-             part["states_per_core_second"].get<double>(),
-             engine ? fmt::format("{:.0f}x", part["ratio"].get<double>()) : "1x",
-             part["own_us_per_state"].get<double>(), part["e2fsck_us_per_state"].get<double>(),
-             engine ? std::to_string(part["distinct"].get<uint64_t>()) : "-",
-             part["e2fsck_processes"].get<uint64_t>(),
-             engine ? fmt::format("{}/{}", part["agreeing"].get<uint64_t>(),
-                                  part["compared"].get<uint64_t>())
-                    : "-",
-             Held(part["verdicts"].get<std::string>()),
-             static_cast<double>(part["peak_memory_kib"].get<uint64_t>()) / 1024,
-             static_cast<double>(row["log_bytes"].get<uint64_t>()) / kMib);
+  fmt::print(
+      "{:<17} {:<10} {:>7} {:>10.1f} {:>7} {:>9.1f} {:>9.1f} {:>8} {:>6} {:>11} {:>13} "
+      "{:>7.1f} {:>7.1f}\n",
+      row["name"].get<std::string>(), way, part["states"].get<uint64_t>(),
+      part["states_per_core_second"].get<double>(),
+      engine ? fmt::format("{:.0f}x", part["ratio"].get<double>()) : "1x",
+      part["own_us_per_state"].get<double>(), part["e2fsck_us_per_state"].get<double>(),
+      engine ? std::to_string(part["distinct"].get<uint64_t>()) : "-",
+      part["e2fsck_processes"].get<uint64_t>(),
+      engine
+          ? fmt::format("{}/{}", part["agreeing"].get<uint64_t>(), part["compared"].get<uint64_t>())
+          : "-",
+      Held(part["verdicts"].get<std::string>()),
+      static_cast<double>(part["peak_memory_kib"].get<uint64_t>()) / 1024,
+      static_cast<double>(row["log_bytes"].get<uint64_t>()) / kMib);
 }
 
 }  // namespace

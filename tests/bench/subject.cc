@@ -46,16 +46,18 @@ Result<Subject> Subject::Make(const WorkloadShape& shape, const std::string& scr
   subject.folder_ = fmt::format("{}/plugpull-bench-{}-{}", scratch, ::getpid(), ++made);
   PP_RETURN_IF_ERROR(os::MakeFolders(subject.folder_));
   std::fprintf(stderr, "plugpull-bench: %s: making the log\n", subject.name_.c_str());
-  PP_ASSIGN_OR_RETURN(
-      subject.activity_, InChild([&]() -> Result<json> {
-        PP_ASSIGN_OR_RETURN(
-            const JournalActivity activity,
-            MakeJournalWorkload(shape, subject.folder_ + "/base", subject.folder_ + "/log"));
-        return json{{"writes", activity.writes},           {"transactions", activity.transactions},
-                    {"checkpoints", activity.checkpoints}, {"home_writes", activity.home_writes},
-                    {"wraps", activity.wraps},             {"revokes", activity.revokes},
-                    {"escapes", activity.escapes}};
-      }));
+  PP_ASSIGN_OR_RETURN(subject.activity_, InChild([&]() -> Result<json> {
+                        PP_ASSIGN_OR_RETURN(const JournalActivity activity,
+                                            MakeJournalWorkload(shape, subject.folder_ + "/base",
+                                                                subject.folder_ + "/log"));
+                        return json{{"writes", activity.writes},
+                                    {"transactions", activity.transactions},
+                                    {"checkpoints", activity.checkpoints},
+                                    {"home_writes", activity.home_writes},
+                                    {"wraps", activity.wraps},
+                                    {"revokes", activity.revokes},
+                                    {"escapes", activity.escapes}};
+                      }));
   return subject;
 }
 

@@ -17,6 +17,7 @@
 #include "framework/blocklog/format.h"
 #include "framework/blocklog/log_writer.h"
 #include "framework/run/disk_source.h"
+#include "framework/run/state_engine.h"
 #include "tests/bench/classic.h"
 #include "tests/bench/engine.h"
 #include "tests/bench/ext4_files.h"
@@ -87,6 +88,42 @@ TEST_F(JournalWorkload, EveryPrefixOfALongLogHolds) {
   const auto measured = RunEngine(*source, cuts, true);
   ASSERT_TRUE(measured.ok()) << measured.error().ToString();
   EXPECT_EQ(measured->verdicts.find_first_not_of('h'), std::string::npos);
+}
+
+// Recovery follows a log whose tail moves on and that wraps; around each forced write (a commit, or
+// the tail) it comes to what recovery of the state by itself comes to.
+TEST_F(JournalWorkload, RecoveryDoesNotDependOnTheStatesBefore) {
+  Make({.writes = 6000, .disk_mib = 16, .block_bytes = 1024});
+  const auto source = Open();
+  ASSERT_NE(source, nullptr);
+  auto fsck = oracle::Fsck::Find();
+  ASSERT_TRUE(fsck.ok()) << fsck.error().ToString();
+  const auto make = [&] {
+    return std::make_unique<run::StateEngine>(source->space(), source->journal(),
+                                              source->base_extents(), *fsck, run::EngineOptions());
+  };
+  const auto& history = source->history();
+  const uint64_t tail = source->journal().blocks[0] * 1024;
+  const auto walking = make();
+  size_t tails = 0;
+  size_t compared = 0;
+  crashstate::StateSpec spec;
+  for (spec.cut = history.base; spec.cut < history.events.size(); ++spec.cut) {
+    const auto walked = walking->MoveTo(spec);
+    ASSERT_TRUE(walked.ok()) << walked.error().ToString();
+    const size_t last = std::max<size_t>(spec.cut, 1) - 1;
+    const blocklog::Event& event = history.events[last];
+    const bool moved = event.fua && event.offset.value == tail;
+    tails += moved ? 1 : 0;
+    if (!moved && spec.cut % 101 != 0) continue;
+    ++compared;
+    const auto alone = make()->MoveTo(spec);
+    ASSERT_TRUE(alone.ok()) << alone.error().ToString();
+    EXPECT_EQ(walked->said.outcome, alone->said.outcome) << "cut " << spec.cut;
+    EXPECT_TRUE(walked->fingerprint == alone->fingerprint) << "cut " << spec.cut;
+  }
+  EXPECT_GT(tails, 3U);
+  EXPECT_GT(compared, 50U);
 }
 
 // What transactions say they write is all that changes, but for blocks that are free.
