@@ -182,6 +182,8 @@ Oracle OracleOf(FindingClass found) {
   switch (found) {
     case DURABILITY_LOST:
       return CONTENT;
+    case STALE_DATA_EXPOSED:
+      return STALE_DATA;
     case KERNEL_DISAGREES:
       return KERNEL_MOUNT;
     case COMMAND_FAILED:
@@ -224,18 +226,6 @@ std::set<int> OraclesInForce(const Validation& v) {
   }
   if (v.scenario.check().empty() && !v.log_disks.empty()) oracles = {FSCK, CONTENT};
   return oracles;
-}
-
-// Who finds a class.
-Oracle OracleOf(FindingClass found) {
-  switch (found) {
-    case DURABILITY_LOST:
-      return CONTENT;
-    case STALE_DATA_EXPOSED:
-      return STALE_DATA;
-    default:
-      return FSCK;
-  }
 }
 
 }  // namespace
