@@ -16,7 +16,8 @@ StateCursor::StateCursor(const CrashSpace& space)
       units_per_block_(space.block_bytes() / space.unit_bytes()),
       cut_(space.first_cut()),
       is_lost_(space.history().events.size()),
-      is_touched_(space.units().size()) {
+      is_touched_(space.units().size()),
+      before_cut_(space.units().size()) {
   const auto& events = space.history().events;
   segment_.reserve(events.size());
   uint32_t flushes = 0;
@@ -72,13 +73,32 @@ const image::Content* StateCursor::WinnerOfSegment(size_t rank, std::span<const 
   return arrivals[last].content;
 }
 
+// How many of what may arrive at a unit come before the cut: mostly as many as at the last look, or
+// one more or less.
+size_t StateCursor::CountBeforeCut(size_t rank, std::span<const Arrival> arrivals) {
+  const auto is_before = [&](size_t i) { return arrivals[i].event < cut_; };
+  size_t count = before_cut_[rank];
+  if (count < arrivals.size() && is_before(count)) {
+    ++count;
+  } else if (count > 0 && !is_before(count - 1)) {
+    --count;
+  }
+  const bool found =
+      (count == arrivals.size() || !is_before(count)) && (count == 0 || is_before(count - 1));
+  if (!found) {
+    const auto end =
+        std::lower_bound(arrivals.begin(), arrivals.end(), cut_,
+                         [](const Arrival& arrival, size_t cut) { return arrival.event < cut; });
+    count = static_cast<size_t>(end - arrivals.begin());
+  }
+  before_cut_[rank] = static_cast<uint32_t>(count);
+  return count;
+}
+
 // What a unit holds in the state; null: what the base has.
-const image::Content* StateCursor::Winner(size_t rank) const {
+const image::Content* StateCursor::Winner(size_t rank) {
   const auto arrivals = space_.ArrivalsAt(rank);
-  const auto end =
-      std::lower_bound(arrivals.begin(), arrivals.end(), cut_,
-                       [](const Arrival& arrival, size_t cut) { return arrival.event < cut; });
-  for (auto i = static_cast<size_t>(end - arrivals.begin()); i-- > 0;) {
+  for (size_t i = CountBeforeCut(rank, arrivals); i-- > 0;) {
     if (!Arrived(arrivals[i].event, rank)) continue;
     return overlapping_older_ ? WinnerOfSegment(rank, arrivals, i) : arrivals[i].content;
   }

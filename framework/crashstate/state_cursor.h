@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "framework/crashstate/crash_space.h"
@@ -34,7 +35,8 @@ class StateCursor {
   void Touch(size_t event);
   void TouchDifference(const std::vector<size_t>& lost, size_t end);
   bool Arrived(size_t event, size_t rank) const;
-  const image::Content* Winner(size_t rank) const;
+  size_t CountBeforeCut(size_t rank, std::span<const Arrival> arrivals);
+  const image::Content* Winner(size_t rank);
   const image::Content* WinnerOfSegment(size_t rank, std::span<const Arrival> arrivals,
                                         size_t last) const;
   void Place(size_t rank, const image::Content* content);
@@ -55,8 +57,9 @@ class StateCursor {
   std::vector<size_t> selected_;
 
   // Of one move.
-  std::vector<uint32_t> touched_;  // ranks, each once
-  std::vector<bool> is_touched_;   // by rank
+  std::vector<uint32_t> touched_;     // ranks, each once
+  std::vector<bool> is_touched_;      // by rank
+  std::vector<uint32_t> before_cut_;  // by rank: arrivals before the cut, at the last look
   // Where a block has more than one unit: what the units hold now, by rank; null: as in the base.
   std::vector<const image::Content*> now_;
   std::vector<uint64_t> stale_blocks_;

@@ -22,7 +22,7 @@ InodeBooks::InodeBooks(const Geometry& geometry, BlockView& view, GroupBooks& gr
     : g_(geometry),
       view_(view),
       groups_(groups),
-      inodes_(geometry.inodes + size_t{1}),
+      inodes_(geometry.inodes),
       read_(geometry.blocks) {}
 
 void InodeBooks::MarkStale(uint32_t inode) {

@@ -58,6 +58,21 @@ class InodeBooks {
     bool stale = false;
     bool touched = false;
   };
+  // Inodes by number. Most of a large disk are never in use: room is made for those that somebody
+  // asks for, and their neighbours.
+  class InodeTable {
+   public:
+    explicit InodeTable(uint32_t count) : chunks_(count / kChunk + 1) {}
+    Inode& operator[](uint32_t number) {
+      auto& chunk = chunks_[number / kChunk];
+      if (!chunk) chunk = std::make_unique<Inode[]>(kChunk);
+      return chunk[number % kChunk];
+    }
+
+   private:
+    static constexpr uint32_t kChunk = 128;
+    std::vector<std::unique_ptr<Inode[]>> chunks_;
+  };
   struct AttributeUse {
     uint32_t inodes = 0;
     const uint8_t* bytes = nullptr;
@@ -81,7 +96,7 @@ class InodeBooks {
   const Geometry g_;
   BlockView& view_;
   GroupBooks& groups_;
-  std::vector<Inode> inodes_;  // by number; 0 is not there
+  InodeTable inodes_;
   std::vector<uint32_t> stale_;
   std::vector<uint32_t> touched_;
   // Who has read which block: inode, or 0 for the attribute block of that number.

@@ -39,6 +39,7 @@ struct JournalSuper {
   uint32_t feature_ro_compat = 0;
   std::vector<uint8_t> uuid;   // 16 bytes
   bool checksum_valid = true;  // always true without a checksum feature
+  bool operator==(const JournalSuper&) const = default;
 
   bool checksum_v3() const { return (feature_incompat & 0x10) != 0; }
   bool checksum_v2() const { return (feature_incompat & 0x8) != 0; }

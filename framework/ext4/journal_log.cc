@@ -34,6 +34,48 @@ void JournalLog::Start(const JournalSuper& super) {
   ReadOn();
 }
 
+bool JournalLog::StartLater(const JournalSuper& super) {
+  JournalSuper expected = super_;
+  expected.sequence = super.sequence;
+  expected.start = super.start;
+  if (transactions_.empty() || !refusal_.empty() || !(super == expected)) return false;
+  // One must be left: what ends the log was judged by the commit before it.
+  const uint32_t count = super.sequence - transactions_[0].sequence;
+  if (count >= transactions_.size()) return false;
+  if (super.start != (count == 0 ? super_.start : transactions_[count - 1].next_place)) {
+    return false;
+  }
+  super_ = super;
+  if (count > 0) DropFirst(count);
+  return true;
+}
+
+void JournalLog::DropFirst(size_t count) {
+  const Transaction last = transactions_[count - 1];
+  const auto clear = [&](uint32_t place) { reader_[place] = 0; };
+  std::for_each(places_.begin(), places_.end(), clear);
+  std::for_each(tail_places_.begin(), tail_places_.end(), clear);
+  const auto drop = [](auto& list, size_t many) {
+    list.erase(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(many));
+  };
+  drop(transactions_, count);
+  drop(places_, last.places_end);
+  drop(writes_, last.writes_end);
+  drop(revokes_, last.revokes_end);
+  const auto mark = [&](uint32_t place, size_t transaction) {
+    if (reader_[place] == 0) reader_[place] = static_cast<uint32_t>(transaction) + 1;
+  };
+  size_t at = 0;
+  for (size_t i = 0; i < transactions_.size(); ++i) {
+    transactions_[i].places_end -= last.places_end;
+    transactions_[i].writes_end -= last.writes_end;
+    transactions_[i].revokes_end -= last.revokes_end;
+    for (; at < transactions_[i].places_end; ++at) mark(places_[at], i);
+  }
+  for (const uint32_t place : tail_places_) mark(place, transactions_.size());
+  FindEnd();
+}
+
 size_t JournalLog::Reread(std::span<const uint32_t> changed_places) {
   size_t first = transactions_.size() + 1;
   for (const uint32_t place : changed_places) {
@@ -86,8 +128,10 @@ bool JournalLog::ChecksumValid(std::span<const uint8_t> bytes, size_t at) {
   return it->second;
 }
 
-bool JournalLog::DataValid(const Write& write, uint32_t sequence) {
+bool JournalLog::DataValid(size_t index, uint32_t sequence) {
   if (!checksums_) return true;
+  Write& write = writes_[index];
+  if (write.valid) return *write.valid;
   const auto bytes = Block(write.place);
   if (bytes.empty()) return false;
   const auto compute = [&] {
@@ -103,7 +147,10 @@ bool JournalLog::DataValid(const Write& write, uint32_t sequence) {
     if (added) it->second = compute();
     crc = it->second;
   }
-  return super_.checksum_v3() ? write.checksum == crc : (write.checksum & 0xffff) == (crc & 0xffff);
+  const bool valid =
+      super_.checksum_v3() ? write.checksum == crc : (write.checksum & 0xffff) == (crc & 0xffff);
+  if (bytes_ == Bytes::kLasting) write.valid = valid;
+  return valid;
 }
 
 void JournalLog::ReadOn() {
@@ -181,7 +228,7 @@ bool JournalLog::ReadDescriptor(Open& open, std::span<const uint8_t> bytes) {
     return false;
   }
   for (const JournalTag& tag : tags) {
-    writes_.push_back({tag.block, open.place, tag.checksum, (tag.flags & 1) != 0});
+    writes_.push_back({tag.block, open.place, tag.checksum, (tag.flags & 1) != 0, {}});
     places_.push_back(open.place);
     Advance(open.place, 1);
   }
@@ -292,7 +339,7 @@ void JournalReplay::Apply(JournalLog& log, size_t first, size_t last,
       const JournalLog::Write& write = log.writes()[at];
       const auto revoked = revoked_.find(write.home);
       if (revoked != revoked_.end() && jbd2::TidAtOrAfter(revoked->second, sequence)) continue;
-      if (!log.DataValid(write, sequence)) {
+      if (!log.DataValid(at, sequence)) {
         if (!refusal_.empty()) continue;
         refusal_ = fmt::format(
             "transaction {}: the checksum of block {} in the journal (home: block {}) is wrong",

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -24,6 +25,7 @@ class JournalLog {
     uint32_t place = 0;
     uint32_t checksum = 0;
     bool escaped = false;
+    std::optional<bool> valid = {};  // DataValid, once it was asked; of lasting bytes
   };
   // The ends are those of its parts of places(), writes() and revokes().
   struct Transaction {
@@ -46,6 +48,10 @@ class JournalLog {
 
   // Reads the log of a superblock without fault that has something in it (s_start is not 0).
   void Start(const JournalSuper& super);
+  // The same where that superblock took the place of the one before, and everything else that has
+  // changed since is told to Reread next. False when the log is to be started: when more has
+  // changed than that it begins with a later transaction of those that were read.
+  bool StartLater(const JournalSuper& super);
   // Reads on where one of the changed places was read, if one was. How many transactions are as
   // before.
   size_t Reread(std::span<const uint32_t> changed_places);
@@ -66,7 +72,8 @@ class JournalLog {
 
   std::span<const uint8_t> Block(uint32_t place) const;
   // Whether the block in the journal is the one that its tag speaks of.
-  bool DataValid(const Write& write, uint32_t sequence);
+  // `index`: of the write; `sequence`: of its transaction.
+  bool DataValid(size_t index, uint32_t sequence);
 
  private:
   struct DataKey {
@@ -99,6 +106,7 @@ class JournalLog {
   void Forget(size_t kept);
   void MarkRead(uint32_t place);
   void FindEnd();
+  void DropFirst(size_t count);
   void Advance(uint32_t& place, uint32_t count) const;
   bool ChecksumValid(std::span<const uint8_t> bytes, size_t at);
 

@@ -47,6 +47,7 @@ const RecoveryReport& JournalRecovery::Update(std::span<const uint64_t> changed)
   dirty_.insert(dirty_.end(), changed.begin(), changed.end());
   dirty_.insert(dirty_.end(), patched_.begin(), patched_.end());
   patched_.clear();
+  for (const uint64_t block : changed) shape_.Changed(block, false);
   if (usable_) FollowLog(changed);
   const Need need = WhatIsNeeded();
   report_.outcome = need.outcome;
@@ -67,6 +68,7 @@ const RecoveryReport& JournalRecovery::Update(std::span<const uint64_t> changed)
 void JournalRecovery::FollowLog(std::span<const uint64_t> changed) {
   if (layout_.blocks.empty()) return;
   const auto block = raw_.Block(layout_.blocks[0]);
+  const bool followed = log_read_;  // up to the state before
   if (block.data() != journal_super_bytes_) {
     journal_super_bytes_ = block.data();
     journal_super_.reset();
@@ -82,10 +84,9 @@ void JournalRecovery::FollowLog(std::span<const uint64_t> changed) {
     return;
   }
   if (!log_read_) {
-    log_.Start(*journal_super_);
     log_read_ = true;
     kept_ = 0;
-    return;
+    if (!followed || !log_.StartLater(*journal_super_)) return log_.Start(*journal_super_);
   }
   std::vector<uint32_t> places;
   for (const uint64_t number : changed) {
@@ -158,7 +159,10 @@ void JournalRecovery::Place(bool replayed) {
     replayed_ = replayed;
     for (const auto& [home, source] : replay_.sources()) dirty_.push_back(home);
   }
-  for (const uint64_t block : dirty_) recovered_.Set(block, TargetOf(block));
+  for (const uint64_t block : dirty_) {
+    recovered_.Set(block, TargetOf(block));
+    shape_.Changed(block, true);
+  }
   dirty_.clear();
 }
 
@@ -224,6 +228,7 @@ std::string JournalRecovery::Finish(const Need& need) {
 void JournalRecovery::Patch(uint64_t block, std::span<const uint8_t> bytes) {
   recovered_.SetCopy(block, bytes);
   patched_.push_back(block);
+  shape_.Changed(block, true);
 }
 
 void JournalRecovery::PatchJournal(const JournalSuperEdit& edit) {

@@ -142,6 +142,8 @@ struct RecoveryShape::Reference {
   bool metadata_csum = false;
   std::vector<uint8_t> locations;  // group by group, as in the descriptors
   std::vector<Anchor> anchors;     // the journal's inode and map
+  std::vector<uint64_t> watched;   // all blocks that are looked at, ascending
+  uint64_t super_block = 0;
 
   uint32_t LocationBytes() const { return wide ? 2 * kLocationBytes : kLocationBytes; }
   uint32_t PerBlock(uint32_t block_bytes) const { return block_bytes / descriptor_bytes; }
@@ -231,13 +233,22 @@ std::string RecoveryShape::Reference::AddAnchors(const image::CowImage& image, e
 RecoveryShape::RecoveryShape(const JournalLayout& layout) : layout_(layout) {}
 RecoveryShape::~RecoveryShape() = default;
 
-std::string RecoveryShape::Problem(const image::CowImage& image, bool replayed) {
+void RecoveryShape::Changed(uint64_t block, bool replayed) {
   Seen& seen = seen_[replayed ? 1 : 0];
-  if (reference_ == nullptr || !AsReference(image, seen)) {
+  if (seen.all || reference_ == nullptr) return;
+  const auto& watched = reference_->watched;
+  if (!std::binary_search(watched.begin(), watched.end(), block)) return;
+  seen.changed.push_back(block);
+  if (seen.changed.size() > 2 * watched.size()) seen.all = true;  // nobody has asked for long
+}
+
+std::string RecoveryShape::Problem(const image::CowImage& image, bool replayed) {
+  if (reference_ == nullptr || !AsReference(image, replayed)) {
     if (std::string problem = Learn(image); !problem.empty()) return problem;
-    PP_CHECK(AsReference(image, seen));
+    PP_CHECK(AsReference(image, replayed));
   }
-  return replayed ? DescriptorProblem(image, seen) : std::string();
+  const auto& unsound = seen_[replayed ? 1 : 0].unsound;
+  return unsound.empty() ? std::string() : unsound.begin()->second;
 }
 
 std::string RecoveryShape::Learn(const image::CowImage& image) {
@@ -284,67 +295,78 @@ std::string RecoveryShape::Learn(const image::CowImage& image) {
   } else if (fs->super->s_journal_inum != 0 || !layout_.blocks.empty()) {
     return "a journal without the feature";
   }
-  reference_ = std::move(reference);
-  for (Seen& seen : seen_) {
-    seen.descriptors.resize(fs->desc_blocks);
-    seen.sound_descriptors.resize(fs->desc_blocks);
-    seen.anchors.resize(reference_->anchors.size());
+  reference->super_block = SuperblockBlock(image);
+  auto& watched = reference->watched;
+  watched.push_back(reference->super_block);
+  for (size_t i = 0; i < fs->desc_blocks; ++i) {
+    watched.push_back(reference->first_descriptor_block + i);
   }
+  for (const Reference::Anchor& anchor : reference->anchors) watched.push_back(anchor.block);
+  std::sort(watched.begin(), watched.end());
+  watched.erase(std::unique(watched.begin(), watched.end()), watched.end());
+  reference_ = std::move(reference);
+  for (Seen& seen : seen_) seen.descriptors.resize(fs->desc_blocks);
   return {};
 }
 
-bool RecoveryShape::AsReference(const image::CowImage& image, Seen& seen) const {
+bool RecoveryShape::AsReference(const image::CowImage& image, bool replayed) {
+  Seen& seen = seen_[replayed ? 1 : 0];
+  const std::vector<uint64_t>& blocks = seen.all ? reference_->watched : seen.changed;
+  for (const uint64_t block : blocks) {
+    if (!BlockAsReference(image, block, replayed)) return false;
+  }
+  seen.changed.clear();
+  seen.all = false;
+  return true;
+}
+
+// A block may be watched for more than one reason in a damaged file system.
+bool RecoveryShape::BlockAsReference(const image::CowImage& image, uint64_t block, bool replayed) {
   const Reference& reference = *reference_;
-  const auto super = image.Block(SuperblockBlock(image));
-  if (super.data() != seen.super) {
-    const auto bytes = super.subspan(kSuperblockAt % image.block_bytes(), kSuperblockBytes);
+  Seen& seen = seen_[replayed ? 1 : 0];
+  const auto now = image.Block(block);
+  if (block == reference.super_block && now.data() != seen.super) {
+    const auto bytes = now.subspan(kSuperblockAt % image.block_bytes(), kSuperblockBytes);
     const auto parsed = ParseSuperblockBytes(bytes);
     if (!parsed.ok() || !parsed->checksum_valid || Unchanging(bytes) != reference.super) {
       return false;
     }
-    seen.super = super.data();
+    seen.super = now.data();
   }
-  const uint32_t per_block = reference.PerBlock(image.block_bytes());
-  std::vector<uint8_t> locations(reference.LocationBytes());
-  for (size_t i = 0; i < seen.descriptors.size(); ++i) {
-    const auto block = image.Block(reference.first_descriptor_block + i);
-    if (block.data() == seen.descriptors[i]) continue;
-    for (uint32_t j = 0; j < per_block && i * per_block + j < reference.groups; ++j) {
-      reference.CopyLocations(block.data() + j * reference.descriptor_bytes, locations.data());
-      if (std::memcmp(locations.data(),
-                      reference.locations.data() + (i * per_block + j) * locations.size(),
-                      locations.size()) != 0) {
-        return false;
-      }
-    }
-    seen.descriptors[i] = block.data();
+  const uint64_t index = block - reference.first_descriptor_block;
+  if (block >= reference.first_descriptor_block && index < seen.descriptors.size() &&
+      !DescriptorsAsReference(image, index, replayed)) {
+    return false;
   }
-  for (size_t i = 0; i < seen.anchors.size(); ++i) {
-    const Reference::Anchor& anchor = reference.anchors[i];
-    const auto block = image.Block(anchor.block);
-    if (block.data() == seen.anchors[i]) continue;
-    if (std::memcmp(block.data() + anchor.at, anchor.bytes.data(), anchor.bytes.size()) != 0) {
-      return false;
-    }
-    seen.anchors[i] = block.data();
-  }
-  return true;
+  return std::all_of(reference.anchors.begin(), reference.anchors.end(), [&](const auto& anchor) {
+    return anchor.block != block ||
+           std::memcmp(now.data() + anchor.at, anchor.bytes.data(), anchor.bytes.size()) == 0;
+  });
 }
 
-std::string RecoveryShape::DescriptorProblem(const image::CowImage& image, Seen& seen) const {
+bool RecoveryShape::DescriptorsAsReference(const image::CowImage& image, size_t index,
+                                           bool replayed) {
   const Reference& reference = *reference_;
+  Seen& seen = seen_[replayed ? 1 : 0];
+  const uint8_t* bytes = image.Block(reference.first_descriptor_block + index).data();
+  if (bytes == seen.descriptors[index]) return true;
   const uint32_t per_block = reference.PerBlock(image.block_bytes());
-  for (size_t i = 0; i < seen.sound_descriptors.size(); ++i) {
-    const auto block = image.Block(reference.first_descriptor_block + i);
-    if (block.data() == seen.sound_descriptors[i]) continue;
-    for (uint32_t j = 0; j < per_block && i * per_block + j < reference.groups; ++j) {
-      std::string problem = reference.GroupProblem(block.data() + j * reference.descriptor_bytes,
-                                                   static_cast<uint32_t>(i * per_block + j));
-      if (!problem.empty()) return problem;
+  std::vector<uint8_t> locations(reference.LocationBytes());
+  std::string problem;
+  for (uint32_t i = 0; i < per_block && index * per_block + i < reference.groups; ++i) {
+    const auto group = static_cast<uint32_t>(index * per_block + i);
+    const uint8_t* descriptor = bytes + size_t{i} * reference.descriptor_bytes;
+    reference.CopyLocations(descriptor, locations.data());
+    if (std::memcmp(locations.data(), reference.locations.data() + group * locations.size(),
+                    locations.size()) != 0) {
+      return false;
     }
-    seen.sound_descriptors[i] = block.data();
+    if (replayed && problem.empty()) problem = reference.GroupProblem(descriptor, group);
   }
-  return {};
+  seen.unsound.erase(index);
+  if (!problem.empty()) seen.unsound.emplace(index, std::move(problem));
+  seen.descriptors[index] = bytes;
+  return true;
 }
 
 }  // namespace plugpull::ext4

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,34 +16,40 @@
 
 namespace plugpull::ext4 {
 
-// Looks at all once, and then only at what has changed since. What it says is a function of the
-// image alone. One thread.
+// Looks at all once, and then only at what it is told has changed. What it says is a function of
+// the image alone. One thread.
 class RecoveryShape {
  public:
   // `layout` outlives the object.
   explicit RecoveryShape(const JournalLayout& layout);
   ~RecoveryShape();
 
-  // Why an image is not plain, before or after its journal is replayed; empty when it is. All
-  // images that are asked for have one store, whose block size is that of the layout.
+  // A block of the image before (of the one after) its journal is replayed may have changed. Every
+  // change must be told, at the latest before the next Problem.
+  void Changed(uint64_t block, bool replayed);
+
+  // Why an image is not plain, before or after its journal is replayed; empty when it is. There is
+  // one image of either kind, both with one store, whose block size is that of the layout.
   std::string Problem(const image::CowImage& image, bool replayed);
 
  private:
   struct Reference;
-  // Addresses of what was found plain at the last look.
+  // Of one of the two images. Addresses are of what was found as the reference is.
   struct Seen {
     const uint8_t* super = nullptr;
     std::vector<const uint8_t*> descriptors;
-    std::vector<const uint8_t*> anchors;
-    std::vector<const uint8_t*> sound_descriptors;
+    std::map<size_t, std::string> unsound;  // descriptor blocks that replaying must not leave
+    std::vector<uint64_t> changed;          // watched blocks, not looked at since
+    bool all = true;                        // all of them are to be looked at
   };
 
   // Looks at everything, with libext2fs; a plain image becomes the reference.
   std::string Learn(const image::CowImage& image);
-  // Whether the image is as the reference in all that Learn looks at.
-  bool AsReference(const image::CowImage& image, Seen& seen) const;
-  // Checksums and counts of the descriptors, which only matter once the journal is replayed.
-  std::string DescriptorProblem(const image::CowImage& image, Seen& seen) const;
+  // Whether the image is as the reference in all that Learn looks at. Of the replayed image's
+  // descriptors, checksums and counts are looked at, too: they matter once the journal is replayed.
+  bool AsReference(const image::CowImage& image, bool replayed);
+  bool BlockAsReference(const image::CowImage& image, uint64_t block, bool replayed);
+  bool DescriptorsAsReference(const image::CowImage& image, size_t index, bool replayed);
 
   const JournalLayout& layout_;
   std::unique_ptr<Reference> reference_;

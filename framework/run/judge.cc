@@ -11,6 +11,7 @@
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <unordered_set>
 
 namespace plugpull::run {
 
@@ -70,6 +71,9 @@ struct Judge::Impl {
 
   RecoveryMemo recoveries = {};
   Once<Fingerprint, FingerprintHash, Said> structures = {};  // by recovered image
+  // Without deduplication: e2fsck looks once at an image of the sample, however many states have
+  // it.
+  std::unordered_set<Fingerprint, FingerprintHash> seen = {};  // guarded by mutex
   Once<ContentKey, ContentKeyHash, Said> contents = {};
   Once<Fingerprint, FingerprintHash, Said> stale_data = {};  // by recovered image
   Once<SameRecoveryKey, SameRecoveryKeyHash, Said> same_recoveries = {};
@@ -101,6 +105,11 @@ struct Judge::Impl {
     return kept.emplace_back(std::move(said));
   }
 
+  bool IsNew(const Fingerprint& recovered) {
+    const std::lock_guard lock(mutex);
+    return seen.insert(recovered).second;
+  }
+
   void Fail(Error error) {
     const std::lock_guard lock(mutex);
     if (!failure) failure = std::move(error);
@@ -118,8 +127,8 @@ struct Judge::Impl {
     options.progress(now, total);
   }
 
-  Said Structure(StateEngine& engine) {
-    auto said = engine.JudgeStructure();
+  Said Structure(StateEngine& engine, bool sample) {
+    auto said = engine.JudgeStructure(sample);
     if (said.ok()) return *std::move(said);
     Fail(said.error());
     return {Outcome::kUnknown, said.error().ToString()};
@@ -190,9 +199,10 @@ struct Judge::Impl {
       return verdict;
     }
     if (options.fsck) {
-      const auto compute = [&] { return Structure(tools.engine); };
       const Said& said =
-          options.deduplicate ? structures.Get(recovered.fingerprint, compute) : Keep(compute());
+          options.deduplicate
+              ? structures.Get(recovered.fingerprint, [&] { return Structure(tools.engine, true); })
+              : Keep(Structure(tools.engine, IsNew(recovered.fingerprint)));
       verdict.structure = said.outcome;
       verdict.evidence = &said.evidence;
     }
@@ -243,16 +253,17 @@ struct Judge::Impl {
                    const std::vector<StateVerdict>& verdicts) {
     constexpr size_t kSampleLeast = 8;
     if (!options.engine.in_process || counts.passed == 0 || counts.sampled >= kSampleLeast) return;
-    std::map<Fingerprint, size_t> first;  // state of each image that holds
+    std::map<Fingerprint, size_t> first;  // state of each image that holds and was not sampled
     for (size_t i = 0; i < states.size(); ++i) {
       const bool judged = options.fsck && verdicts[i].recovery == Outcome::kHolds;
-      if (judged && verdicts[i].structure == Outcome::kHolds) {
+      if (judged && verdicts[i].structure == Outcome::kHolds &&
+          !InSample(verdicts[i].recovered, options.engine.sample_permille)) {
         first.try_emplace(verdicts[i].recovered, i);
       }
     }
+    size_t left = kSampleLeast - counts.sampled;
     StateEngine engine(space, journal, base_extents, fsck,
                        {.in_process = true, .sample_permille = 1000}, nullptr);
-    size_t left = kSampleLeast;
     for (const auto& [fingerprint, state] : first) {
       if (left-- == 0) break;
       const auto moved = engine.MoveTo(states[state]);
@@ -305,6 +316,7 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     impl_->options.engine.in_process = false;
     impl_->recoveries.clear();
     impl_->structures.clear();
+    impl_->seen.clear();
     impl_->contents.clear();
     impl_->stale_data.clear();
     impl_->same_recoveries.clear();

@@ -12,12 +12,17 @@ using oracle::Outcome;
 namespace {
 
 constexpr size_t kDisagreementsKept = 5;
+constexpr size_t kUncheckedLeast = 4096;  // blocks to remember before any are taken out
 
 image::Fingerprint FingerprintOf(const image::CowImage& raw) {
   return {raw.sum().high, raw.sum().low};
 }
 
 }  // namespace
+
+bool InSample(const image::Fingerprint& fingerprint, uint64_t permille) {
+  return fingerprint.low % 1000 < permille;
+}
 
 void EngineCounts::Add(const EngineCounts& other) {
   recovered += other.recovered;
@@ -91,6 +96,15 @@ Status StateEngine::NeedWork() {
   return again.ok() ? OkStatus() : Status(again.error());
 }
 
+// Many states may pass without a judgement, when others have recovered to the same images.
+void StateEngine::NoteUnchecked(const std::vector<uint64_t>& changes) {
+  unchecked_.insert(unchecked_.end(), changes.begin(), changes.end());
+  if (unchecked_.size() < std::max(unchecked_max_, kUncheckedLeast)) return;
+  std::sort(unchecked_.begin(), unchecked_.end());
+  unchecked_.erase(std::unique(unchecked_.begin(), unchecked_.end()), unchecked_.end());
+  unchecked_max_ = 2 * unchecked_.size();
+}
+
 Result<RecoveredState> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
   cursor_.MoveToSelection(spec.cut, spec.selection, spec.overlapping_older);
   image::CowImage& raw = cursor_.image();
@@ -102,7 +116,7 @@ Result<RecoveredState> StateEngine::MoveTo(const crashstate::StateSpec& spec) {
   const ext4::RecoveryReport& report = recovery_->Update(raw.changes());
   raw.ClearChanges();
   image::CowImage& recovered = recovery_->recovered();
-  unchecked_.insert(unchecked_.end(), recovered.changes().begin(), recovered.changes().end());
+  NoteUnchecked(recovered.changes());
   recovered.ClearChanges();
   if (report.outcome == ext4::RecoveryReport::Outcome::kElsewhere) return RecoverByE2fsck();
   ++counts_.recovered;
@@ -121,14 +135,14 @@ Result<Said> StateEngine::AskE2fsck() {
   return Said{result.outcome, std::move(result.evidence)};
 }
 
-Result<Said> StateEngine::JudgeStructure() {
+Result<Said> StateEngine::JudgeStructure(bool sample) {
   if (recovered_by_e2fsck_) return AskE2fsck();
   using Verdict = ext4::ConsistencyVerdict::Outcome;
   const ext4::ConsistencyVerdict quick = checker_->Check(unchecked_);
   unchecked_.clear();
   if (quick.outcome == Verdict::kClean) {
     ++counts_.passed;
-    if (fingerprint_.low % 1000 >= options_.sample_permille) return Said{};
+    if (!sample || !InSample(fingerprint_, options_.sample_permille)) return Said{};
     ++counts_.sampled;
   } else {
     ++(quick.outcome == Verdict::kSuspect ? counts_.condemned : counts_.not_judged);

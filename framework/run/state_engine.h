@@ -32,6 +32,9 @@ struct EngineOptions {
   uint64_t sample_permille = 20;
 };
 
+// Whether an image of this fingerprint, when it passes, is in a sample of so many of 1000.
+bool InSample(const image::Fingerprint& fingerprint, uint64_t permille);
+
 // How much work each judge did.
 struct EngineCounts {
   uint64_t recovered = 0;            // states, in process
@@ -75,8 +78,9 @@ class StateEngine {
   // Moves to a state and recovers it. An environment error when memory or processes are missing.
   Result<RecoveredState> MoveTo(const crashstate::StateSpec& spec);
 
-  // Of the recovered image.
-  Result<Said> JudgeStructure();
+  // Of the recovered image. `sample`: it may be one of those that e2fsck looks at, too, although
+  // the check in process passes it; false for an image that was judged before.
+  Result<Said> JudgeStructure(bool sample = true);
   // Valid until the next move.
   Result<oracle::Ext4View> OpenRecovered();
 
@@ -93,6 +97,7 @@ class StateEngine {
   Status NeedWork();
   Result<Said> AskE2fsck();
   Status LoadWork(const image::CowImage& image);
+  void NoteUnchecked(const std::vector<uint64_t>& changes);
 
   const crashstate::CrashSpace& space_;
   const ext4::JournalLayout& journal_;
@@ -105,6 +110,7 @@ class StateEngine {
   std::optional<ext4::ConsistencyChecker> checker_;
   std::optional<ext4::TreeReader> reader_;
   std::vector<uint64_t> unchecked_;        // recovered blocks that changed since the checker looked
+  size_t unchecked_max_ = 0;               // when it is as long, what is in it twice is taken out
   std::optional<oracle::WorkImage> work_;  // made when e2fsck is first asked
   RecoveryMemo* memo_;
   bool recovered_by_e2fsck_ = false;           // the present state

@@ -26,7 +26,8 @@ TEST(BenchSmoke, BothWaysAgreeOnEverySampledState) {
   ASSERT_FALSE(output->exit.signaled);
   ASSERT_EQ(output->exit.code, 0) << output->out;
   // Progress is on stderr, which comes first here.
-  const auto results = nlohmann::json::parse(output->out.substr(output->out.find("\n[") + 1));
+  const auto results =
+      nlohmann::json::parse(output->out.substr(output->out.find("\n{") + 1))["speed"];
   ASSERT_EQ(results.size(), 2U);
   for (const auto& result : results) {
     const auto& engine = result["engine"];

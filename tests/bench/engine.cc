@@ -8,17 +8,6 @@
 namespace plugpull::bench {
 namespace {
 
-// False when the options have no such choice.
-template <typename Options>
-bool SetDeduplicate(Options& options, bool deduplicate) {
-  if constexpr (requires { options.deduplicate; }) {
-    options.deduplicate = deduplicate;
-    return true;
-  } else {
-    return deduplicate;
-  }
-}
-
 Verdict VerdictOf(const run::StateVerdict& verdict) {
   using oracle::Outcome;
   if (verdict.recovery == Outcome::kViolated) return Verdict::kRefused;
@@ -29,11 +18,11 @@ Verdict VerdictOf(const run::StateVerdict& verdict) {
 
 }  // namespace
 
-Result<std::optional<Measured>> RunEngine(const run::DiskSource& source,
-                                          const std::vector<size_t>& cuts, bool deduplicate) {
+Result<Measured> RunEngine(const run::DiskSource& source, const std::vector<size_t>& cuts,
+                           bool deduplicate) {
   run::JudgeOptions options;
   options.content = false;
-  if (!SetDeduplicate(options, deduplicate)) return std::optional<Measured>();
+  options.deduplicate = deduplicate;
   std::vector<crashstate::StateSpec> states(cuts.size());
   for (size_t i = 0; i < cuts.size(); ++i) states[i].cut = cuts[i];
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
@@ -49,7 +38,7 @@ Result<std::optional<Measured>> RunEngine(const run::DiskSource& source,
   }
   measured.distinct = distinct.size();
   measured.processes = fsck.recoveries() + fsck.checks();
-  return std::optional<Measured>(std::move(measured));
+  return measured;
 }
 
 }  // namespace plugpull::bench

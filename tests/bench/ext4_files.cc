@@ -29,7 +29,7 @@ struct Ext4Files::Impl {
   std::set<dgrp_t> block_groups;  // their bitmaps differ from the disk
   std::set<dgrp_t> inode_groups;
   std::set<uint64_t> data_blocks;
-  std::set<uint64_t> freed;           // in this transaction
+  std::set<uint64_t> freed;           // in this transaction, and not taken again
   std::set<uint64_t> freed_metadata;  // those of them that the journal may hold
 
   Impl(MemoryDisk& its_disk, uint64_t seed) : disk(its_disk), prng(seed) {}
@@ -40,7 +40,14 @@ struct Ext4Files::Impl {
   static void OnBlock(ext2_filsys fs, blk64_t block, int in_use) {
     Impl& self = *static_cast<Impl*>(fs->priv_data);
     self.block_groups.insert(ext2fs_group_of_blk2(fs, block));
-    if (in_use < 0) self.freed.insert(block);
+    if (in_use < 0) {
+      self.freed.insert(block);
+      return;
+    }
+    // libext2fs gives a block back when what it was for fails, as ext2fs_mkdir does where the
+    // parent is full, and takes it again for the next thing: it is in use and must be journaled.
+    self.freed.erase(block);
+    self.freed_metadata.erase(block);
   }
   static void OnRange(ext2_filsys fs, blk64_t block, blk_t count, int in_use) {
     for (blk_t i = 0; i < count; ++i) OnBlock(fs, block + i, in_use);

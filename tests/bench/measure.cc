@@ -2,6 +2,7 @@
 #include "tests/bench/measure.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 #include <chrono>
 #include <fstream>
@@ -17,27 +18,32 @@ double SecondsOf(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
 }
 
-double CpuSeconds() {
-  double seconds = 0;
-  for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
-    rusage usage{};
-    ::getrusage(who, &usage);
-    seconds += SecondsOf(usage.ru_utime) + SecondsOf(usage.ru_stime);
-  }
-  return seconds;
+double CpuSeconds(int who) {
+  rusage usage{};
+  ::getrusage(who, &usage);
+  return SecondsOf(usage.ru_utime) + SecondsOf(usage.ru_stime);
 }
 
 }  // namespace
 
-Stopwatch::Stopwatch() : wall_(WallSeconds()), cpu_(CpuSeconds()) {}
+Stopwatch::Stopwatch()
+    : wall_(WallSeconds()),
+      own_(CpuSeconds(RUSAGE_SELF)),
+      of_children_(CpuSeconds(RUSAGE_CHILDREN)) {}
 
 void Stopwatch::AddTo(Measured& measured) {
-  const double wall = WallSeconds();
-  const double cpu = CpuSeconds();
-  measured.wall_seconds += wall - wall_;
-  measured.cpu_seconds += cpu - cpu_;
-  wall_ = wall;
-  cpu_ = cpu;
+  const Stopwatch now;
+  const double of_children = now.of_children_ - of_children_;
+  measured.wall_seconds += now.wall_ - wall_;
+  measured.cpu_seconds += now.own_ - own_ + of_children;
+  measured.e2fsck_cpu_seconds += of_children;
+  *this = now;
+}
+
+double ThreadCpuSeconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
 uint64_t PeakMemoryKib() {
