@@ -494,9 +494,9 @@ TEST(Recovery, UnderAsyncCommitTheLastWrongCommitIsTheEnd) {
     builder.Finish();
     builder.Place(0)[0x2b] |= 4;
     builder.SealJournalSuper();
-    builder.Place(builder.places()[2].back())[100] ^= 1;
+    builder.Place(builder.places()[2].back())[40] ^= 1;  // in its header
     EXPECT_EQ(ExpectAsE2fsck(image).transactions, 2U);
-    builder.Place(builder.places()[4].back())[100] ^= 1;
+    builder.Place(builder.places()[4].back())[40] ^= 1;  // in its header
     // Transaction number 0 cannot be the end.
     EXPECT_EQ(ExpectAsE2fsck(image).transactions, sequence == 40 ? 4U : 6U);
 
