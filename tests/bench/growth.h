@@ -29,7 +29,7 @@ Result<nlohmann::json> MeasureGrowth(const GrowthOptions& options);
 
 void PrintGrowth(const nlohmann::json& series);
 
-// The largest growth of the cost of moving, recovering and fingerprinting.
+// The largest growth of the cost of moving, recovering and fingerprinting, set-up left out.
 double LargestGrowth(const nlohmann::json& series);
 
 }  // namespace plugpull::bench
