@@ -78,15 +78,21 @@ void AddAgreement(const crashstate::LogAgreement& agreement, const recording::Re
         "where requests were in flight the host's log is ahead of the guest's; first at a " +
         agreement.first_in_flight);
   }
-  if (agreement.contradictions.empty()) return;
   const auto show = [&](const std::optional<uint64_t>& entry, const char* option) {
     if (!entry) return;
     report.add_command(fmt::format("./plugpull log show {} --disk {}{} --first {} --count {}",
                                    ShellWord(reader.folder()), disk, option,
                                    *entry - std::min(*entry, kEntriesBefore), kEntriesShown));
   };
-  show(agreement.contradictions[0].guest_entry, "");
-  show(agreement.contradictions[0].host_entry, " --host-log");
+  // The first place of each log: what is lost in one has no entry there.
+  std::optional<uint64_t> in_guest;
+  std::optional<uint64_t> in_host;
+  for (const auto& one : agreement.contradictions) {
+    if (!in_guest) in_guest = one.guest_entry;
+    if (!in_host) in_host = one.host_entry;
+  }
+  show(in_guest, "");
+  show(in_host, " --host-log");
 }
 
 Status Compare(const recording::Reader& reader, const DiskSource& guest, const DiskReport& found,

@@ -138,7 +138,7 @@ TEST_F(CrossCheckTest, LogsOfOneRunAgreeAndSpoiltOnesDoNot) {
   const ProgramEnd differs = Check();
   EXPECT_EQ(differs.status, 3) << differs.out;
   EXPECT_THAT(differs.out, HasSubstr("taken for a fault of plugpull"));
-  EXPECT_THAT(differs.out, HasSubstr("--host-log --first"));
+  EXPECT_THAT(differs.out, HasSubstr("--host-log"));
 
   ASSERT_NO_FATAL_FAILURE(Replace(Recording("ordered"), {log.begin(), log.end() - 4096}));
   const ProgramEnd cut = Check();
