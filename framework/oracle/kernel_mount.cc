@@ -147,6 +147,20 @@ std::optional<std::string> GuestTrouble(const StateReport& report) {
   return "the guest itself is in trouble: " + line->text();
 }
 
+KernelVerdict CompareRecovered(const HostView& host, const MountSeen& read_only,
+                               const MountSeen& read_write) {
+  const Look looks[] = {{"as the host recovered it, read-only", &read_only},
+                        {"as the host recovered it, read-write", &read_write}};
+  if (host.recovery != Outcome::kHolds || host.structure != Outcome::kHolds) {
+    return Unknown("there is no recovered state to mount: " + host.evidence);
+  }
+  for (const Look& look : looks) {
+    if (auto failed = Failed(look)) return *std::move(failed);
+    if (auto verdict = CompareClean(host, look)) return *std::move(verdict);
+  }
+  return {Outcome::kHolds, {}};
+}
+
 KernelVerdict CompareKernel(const HostView& host, const MountSeen& read_only,
                             const MountSeen& read_write) {
   const Look looks[] = {{"read-only", &read_only}, {"read-write", &read_write}};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel mount oracle: what the kernel makes of a crash state, held against what the host made
-// of it by e2fsck. Each of these is a disagreement:
+// The kernel mount oracle: what the kernel makes of a crash state, as the cut left it and as the
+// host recovered it, held against what the host made of it by e2fsck. Each of these is a
+// disagreement:
 //   - the kernel panics, or faults (BUG, Oops), whatever the host says of the state
 //   - the host holds the recovered state to be clean, and the kernel refuses to mount it, reports
 //     corruption, cannot read something in it, or shows another tree than the host recovered
@@ -43,6 +44,10 @@ struct KernelVerdict {
 
 KernelVerdict CompareKernel(const HostView& host, const MountSeen& read_only,
                             const MountSeen& read_write);
+// The same of a state that the host has recovered and found clean before the kernel saw it: the
+// kernel must have nothing to complain of, and see what the host sees.
+KernelVerdict CompareRecovered(const HostView& host, const MountSeen& read_only,
+                               const MountSeen& read_write);
 
 // The guest's errno, "EUCLEAN", or a number.
 std::string ErrnoName(int error_number);

@@ -14,7 +14,8 @@ namespace plugpull::oracle {
 struct StateToMount {
   crashstate::StateSpec spec;
   std::string label;               // its id, one line
-  std::vector<MountState> mounts;  // one after the other, each of the state as the cut left it
+  std::vector<MountState> mounts;  // one after the other, each of the state as it is given
+  bool recovered = false;          // given as the host recovered it, not as the cut left it
 };
 
 // What came of one mount.

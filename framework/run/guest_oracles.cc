@@ -178,6 +178,24 @@ HostView GuestOracles::Look(const StateSpec& spec) {
   return view;
 }
 
+Result<const oracle::WorkImage*> GuestOracles::Recovered(const StateSpec& spec) {
+  PP_ASSIGN_OR_RETURN(const HostView view, Recover(spec));
+  if (view.recovery == Outcome::kHolds) return &*work_;
+  return InternalError("a state that was recovered before cannot be recovered: " + view.evidence);
+}
+
+StateToMount GuestOracles::KernelMounts(const StateSpec& spec) const {
+  MountState read_only;
+  read_only.set_read_only(true);
+  read_only.set_read_tree(true);
+  MountState read_write = read_only;
+  read_write.set_read_only(false);
+  return {.spec = spec,
+          .label = crashstate::IdOf(source_.space(), spec).ToString(),
+          .mounts = {read_only, read_write},
+          .recovered = false};
+}
+
 void GuestOracles::AskKernel(const std::vector<StateSpec>& states,
                              std::vector<StateVerdict>& verdicts) {
   const size_t wanted = check_.kernel_mount().max_states();
@@ -186,17 +204,19 @@ void GuestOracles::AskKernel(const std::vector<StateSpec>& states,
   const std::vector<size_t> sample =
       oracle::SampleStates(candidates, wanted, DeriveSeed(options_.seed, "kernel_mount"));
   std::vector<StateToMount> mounts;
-  for (const size_t state : sample) {
-    MountState read_only;
-    read_only.set_read_only(true);
-    read_only.set_read_tree(true);
-    MountState read_write = read_only;
-    read_write.set_read_only(false);
-    mounts.push_back({states[state],
-                      crashstate::IdOf(source_.space(), states[state]).ToString(),
-                      {read_only, read_write}});
+  for (const size_t state : sample) mounts.push_back(KernelMounts(states[state]));
+  // Behind them those that hold, as the host recovered them.
+  std::vector<std::optional<size_t>> recovered(sample.size());  // index of the second mounts
+  for (size_t i = 0; i < sample.size(); ++i) {
+    const StateVerdict& verdict = verdicts[sample[i]];
+    if (verdict.recovery != Outcome::kHolds || verdict.structure != Outcome::kHolds) continue;
+    recovered[i] = mounts.size();
+    mounts.push_back(KernelMounts(states[sample[i]]));
+    mounts.back().label += " recovered";
+    mounts.back().recovered = true;
   }
   StateBatch batch(source_, {.image = options_.kernel_image,
+                             .recover = [this](const StateSpec& spec) { return Recovered(spec); },
                              .start_machine = options_.start_machine,
                              .memory_mib = options_.memory_mib,
                              .scratch_folder = {},
@@ -209,6 +229,10 @@ void GuestOracles::AskKernel(const std::vector<StateSpec>& states,
   for (size_t i = 0; i < sample.size(); ++i) {
     const HostView host = Look(states[sample[i]]);
     oracle::KernelVerdict verdict = oracle::CompareKernel(host, seen[i][0], seen[i][1]);
+    if (recovered[i] && verdict.outcome == Outcome::kHolds) {
+      const std::vector<MountSeen>& again = seen[*recovered[i]];
+      verdict = oracle::CompareRecovered(host, again[0], again[1]);
+    }
     counts.Add(verdict.outcome);
     mounts_condemned += verdict.mounts_condemned ? 1 : 0;
     if (host.tree && verdict.outcome == Outcome::kHolds) {
@@ -218,18 +242,18 @@ void GuestOracles::AskKernel(const std::vector<StateSpec>& states,
     verdicts[sample[i]].kernel_evidence = &evidence_.emplace_back(std::move(verdict.evidence));
   }
   std::string note = fmt::format(
-      "kernel mount ({}): {} states ({}), {} agree, {} disagree, {} unknown; trees of {} names "
-      "compared",
+      "kernel mount ({}): {} states ({}), {} of them once more as the host recovered them; {} "
+      "agree, {} disagree, {} unknown; trees of {} names compared",
       batch.kernel_release(), sample.size(), KindCounts(candidates, sample),
-      counts.Of(Outcome::kHolds), counts.Of(Outcome::kViolated), counts.Of(Outcome::kUnknown),
-      names);
+      mounts.size() - sample.size(), counts.Of(Outcome::kHolds), counts.Of(Outcome::kViolated),
+      counts.Of(Outcome::kUnknown), names);
   if (mounts_condemned > 0) {
     note += fmt::format(
         "; {} that e2fsck condemns are mounted without a complaint, which is no disagreement: a "
         "mount looks at little",
         mounts_condemned);
   }
-  Conclude("kernel mount", sample.size() * 2, note);
+  Conclude("kernel mount", mounts.size() * 2, note);
 }
 
 std::vector<std::string> GuestOracles::MarksBefore(size_t cut) const {
@@ -265,11 +289,13 @@ void GuestOracles::AskCommand(const std::vector<StateSpec>& states,
     *program.mutable_argv() = command.argv();
     program.set_timeout_ms(command.timeout_ms());
     for (std::string& mark : MarksBefore(states[state].cut)) mount.add_mark(std::move(mark));
-    mounts.push_back({states[state],
-                      crashstate::IdOf(source_.space(), states[state]).ToString(),
-                      {std::move(mount)}});
+    mounts.push_back({.spec = states[state],
+                      .label = crashstate::IdOf(source_.space(), states[state]).ToString(),
+                      .mounts = {std::move(mount)},
+                      .recovered = false});
   }
   StateBatch batch(source_, {.image = options_.command_image,
+                             .recover = {},
                              .start_machine = options_.start_machine,
                              .memory_mib = options_.memory_mib,
                              .scratch_folder = {},

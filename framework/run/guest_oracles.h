@@ -12,6 +12,7 @@
 #include "framework/crashstate/state_cursor.h"
 #include "framework/oracle/fsck.h"
 #include "framework/oracle/kernel_mount.h"
+#include "framework/oracle/state_mounter.h"
 #include "framework/oracle/state_sample.h"
 #include "framework/oracle/work_image.h"
 #include "framework/proto/verdict.pb.h"
@@ -58,6 +59,9 @@ class GuestOracles {
   // Gives held states whose recovery clears orphans a kind of their own, as far as is looked.
   void FindOrphans(const std::vector<crashstate::StateSpec>& states, size_t wanted,
                    std::vector<oracle::SampleCandidate>& candidates);
+  // What the kernel is asked of a state, as the cut left it.
+  oracle::StateToMount KernelMounts(const crashstate::StateSpec& spec) const;
+  Result<const oracle::WorkImage*> Recovered(const crashstate::StateSpec& spec);
   // Recovers a state in work_.
   Result<oracle::HostView> Recover(const crashstate::StateSpec& spec);
   std::vector<std::string> MarksBefore(size_t cut) const;

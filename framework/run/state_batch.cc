@@ -165,6 +165,25 @@ struct StateBatch::Impl {
     return seen;
   }
 
+  // Writes a state to its place in the group.
+  Status Pack(const StateToMount& state, size_t index) {
+    const Bytes origin(index * stride);
+    if (!state.recovered) {
+      images.MoveTo(state.spec);
+      return images.WriteTo(states_file.get(), origin);
+    }
+    PP_ASSIGN_OR_RETURN(const oracle::WorkImage* work, options.recover(state.spec));
+    const std::span<const uint8_t> bytes = work->bytes();
+    PP_ASSIGN_OR_RETURN(const auto extents, os::DataExtents(work->fd(), Bytes(bytes.size())));
+    for (const os::Extent& extent : extents) {
+      PP_RETURN_IF_ERROR(
+          os::PwriteAll(states_file.get(),
+                        bytes.subspan(extent.start.value, extent.end.value - extent.start.value),
+                        origin + extent.start));
+    }
+    return OkStatus();
+  }
+
   Status MakeFiles(size_t count) {
     const uint64_t device = source.history().device_size.value;
     if (options.scratch_folder.empty()) {
@@ -206,6 +225,7 @@ std::vector<std::vector<MountSeen>> StateBatch::Mount(const std::vector<StateToM
   std::vector<Bytes> data;
   data.reserve(states.size());
   for (const StateToMount& state : states) {
+    PP_CHECK(!state.recovered || impl_->options.recover);
     images.MoveTo(state.spec);
     data.push_back(images.DataBytes());
   }
@@ -213,10 +233,7 @@ std::vector<std::vector<MountSeen>> StateBatch::Mount(const std::vector<StateToM
   for (size_t first = 0; first < states.size();) {
     const size_t count = StatesForOneGuest(data, first, impl_->options.limits);
     Status packed = impl_->MakeFiles(count);
-    for (size_t i = 0; i < count && packed.ok(); ++i) {
-      images.MoveTo(states[first + i].spec);
-      packed = images.WriteTo(impl_->states_file.get(), Bytes(i * impl_->stride));
-    }
+    for (size_t i = 0; i < count && packed.ok(); ++i) packed = impl_->Pack(states[first + i], i);
     for (size_t i = 0; i < count; ++i) {
       const StateToMount& state = states[first + i];
       for (const MountState& mount : state.mounts) {

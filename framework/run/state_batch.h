@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts crash states before a guest's kernel. Their images, unrecovered, as the power cut left them,
-// lie one after the other on a virtual disk; the guest mounts each through a snapshot, so a state
+// Puts crash states before a guest's kernel. Their images, as the power cut left them or as the host
+// recovered them, lie one after the other on a virtual disk; the guest mounts each through a snapshot, so a state
 // stays as it is however often it is mounted. A guest gets a bounded number of states and bytes;
 // where there are more, another one is booted. A guest that panics or hangs is charged to the state
 // that it was busy with, and the states behind it get a new one.
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "framework/oracle/state_mounter.h"
+#include "framework/oracle/work_image.h"
 #include "framework/run/disk_source.h"
 #include "framework/run/guest_image.h"
 #include "vm/machine.h"
@@ -29,6 +30,9 @@ struct BatchLimits {
 struct StateBatchOptions {
   // Called once, when the first guest is started.
   std::function<Result<GuestImage>()> image;
+  // Recovers a state; what it points at is valid until the next call. For states to be mounted as
+  // the host recovered them.
+  std::function<Result<const oracle::WorkImage*>(const crashstate::StateSpec&)> recover;
   vm::MachineFactory start_machine;  // empty: QEMU
   uint32_t memory_mib = 320;
   std::string scratch_folder;  // for files without names; empty: the cache folder

@@ -116,6 +116,30 @@ TEST(CompareKernelTest, AnotherTreeIsADisagreementOnACleanStateOnly) {
   EXPECT_EQ(CompareKernel(Condemned(), other, other).outcome, Outcome::kHolds);
 }
 
+TEST(CompareRecoveredTest, WhatTheHostRecoveredMustPleaseTheKernel) {
+  EXPECT_EQ(CompareRecovered(Clean(), Mounted(), Mounted()).outcome, Outcome::kHolds);
+  const MountSeen refused = RefusedBy(EUCLEAN);
+  for (const auto& [read_only, read_write] :
+       {std::pair(refused, Mounted()), std::pair(Mounted(), refused)}) {
+    const KernelVerdict verdict = CompareRecovered(Clean(), read_only, read_write);
+    EXPECT_EQ(verdict.outcome, Outcome::kViolated);
+    EXPECT_THAT(verdict.evidence, HasSubstr("as the host recovered it"));
+  }
+  MountSeen other = Mounted();
+  *other.report.mutable_tree() = TreeOf("a", 11);
+  EXPECT_EQ(CompareRecovered(Clean(), Mounted(), other).outcome, Outcome::kViolated);
+  const MountSeen complains = Mounted({"EXT4-fs error (device dm-1): ext4_lookup:1858: bad"});
+  EXPECT_EQ(CompareRecovered(Clean(), complains, Mounted()).outcome, Outcome::kViolated);
+  MountSeen lost = Mounted();
+  lost.end = MountSeen::End::kLost;
+  EXPECT_EQ(CompareRecovered(Clean(), Mounted(), lost).outcome, Outcome::kUnknown);
+}
+
+TEST(CompareRecoveredTest, WithoutARecoveredStateThereIsNothingToSay) {
+  EXPECT_EQ(CompareRecovered(Condemned(), Mounted(), Mounted()).outcome, Outcome::kUnknown);
+  EXPECT_EQ(CompareRecovered(Refused(), Mounted(), Mounted()).outcome, Outcome::kUnknown);
+}
+
 TEST(CompareKernelTest, WhatTheHostRefusesTheKernelMustRefuse) {
   const MountSeen refused = RefusedBy(EIO, {"JBD2: recovery failed"});
   EXPECT_EQ(CompareKernel(Refused(), refused, refused).outcome, Outcome::kHolds);
