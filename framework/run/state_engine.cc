@@ -163,7 +163,7 @@ Result<Said> StateEngine::JudgeStructure(bool sample) {
 }
 
 Result<oracle::WorkImage*> StateEngine::RecoveredWork() {
-  if (!recovered_by_e2fsck_) PP_RETURN_IF_ERROR(LoadWork(recovery_->recovered()));
+  PP_RETURN_IF_ERROR(NeedWork());
   return &*work_;
 }
 

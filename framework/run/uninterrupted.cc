@@ -12,7 +12,7 @@ using oracle::SameRecovery;
 
 Result<SameRecovery> UninterruptedRecovery(const DiskSource& source,
                                            const RecordedRecovery& recovery, oracle::Fsck& fsck) {
-  StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck, {});
+  StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck, {}, nullptr);
   crashstate::StateSpec base;
   base.cut = source.space().first_cut();
   const auto no_measure = [](const std::string& evidence) {
@@ -21,7 +21,7 @@ Result<SameRecovery> UninterruptedRecovery(const DiskSource& source,
                     "one piece, does not hold: {}",
                     evidence));
   };
-  PP_ASSIGN_OR_RETURN(const StateEngine::Recovered recovered, engine.MoveTo(base));
+  PP_ASSIGN_OR_RETURN(const RecoveredState recovered, engine.MoveTo(base));
   if (recovered.said.outcome != Outcome::kHolds) return no_measure(recovered.said.evidence);
   PP_ASSIGN_OR_RETURN(const Said structure, engine.JudgeStructure());
   if (structure.outcome != Outcome::kHolds) return no_measure(structure.evidence);

@@ -14,7 +14,7 @@ Result<Stages> MeasureStages(const run::DiskSource& source, const std::vector<si
   std::unordered_set<image::Fingerprint, image::FingerprintHash> judged;
   double from = ThreadCpuSeconds();
   run::StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck,
-                          {.in_process = true, .sample_permille = 0});
+                          {.in_process = true, .sample_permille = 0}, nullptr);
   crashstate::StateSpec spec;
   for (const size_t cut : cuts) {
     spec.cut = cut;

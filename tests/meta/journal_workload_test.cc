@@ -100,7 +100,8 @@ TEST_F(JournalWorkload, RecoveryDoesNotDependOnTheStatesBefore) {
   ASSERT_TRUE(fsck.ok()) << fsck.error().ToString();
   const auto make = [&] {
     return std::make_unique<run::StateEngine>(source->space(), source->journal(),
-                                              source->base_extents(), *fsck, run::EngineOptions());
+                                              source->base_extents(), *fsck, run::EngineOptions(),
+                                              nullptr);
   };
   const auto& history = source->history();
   const uint64_t tail = source->journal().blocks[0] * 1024;
