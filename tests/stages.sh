@@ -11,10 +11,11 @@ usage() {
 usage: plugpull test [STAGE...] [-- CTEST-ARGUMENT...]
   format    clang-format (version 14) has nothing to change
   unit      unit, meta and golden tests, optimised build
-  sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+  sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, all but those that
+            drive guests and whole programs
   smoke     guest tests: each boots a virtual machine
   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; needs clang
-  nightly   everything that is too slow for CI
+  nightly   everything that is too slow for CI, and all unit tests under the sanitizers
   tidy      clang-tidy
 Without a stage: format, unit, sanitize, smoke, fuzz.
 TEXT
@@ -68,7 +69,7 @@ stage_unit() { run_ctest release all -L '^(unit|meta|golden)$' -LE '^nightly$'; 
 
 stage_sanitize() {
   UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
-    run_ctest sanitize unit_tests -L '^unit$' -LE '^nightly$'
+    run_ctest sanitize sanitize_tests -L '^sanitize$' -LE '^nightly$'
 }
 
 stage_smoke() {
@@ -117,7 +118,13 @@ stage_fuzz() {
   return "$failed"
 }
 
-stage_nightly() { run_ctest release all -L '^nightly$'; }
+stage_nightly() {
+  local failed=0
+  run_ctest release all -L '^nightly$' || failed=1
+  UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
+    run_ctest sanitize unit_tests -L '^unit$' -LE '^nightly$' || failed=1
+  return "$failed"
+}
 
 # run_stages [STAGE...] [-- CTEST-ARGUMENT...]: all of them, whatever fails; then a summary. Ends
 # the script: 0 nothing failed, 1 a stage failed, 2 there is no such stage.

@@ -158,7 +158,7 @@ CLI::App* AddDiagnosis(CLI::App& app, const std::string& name, const std::string
       ->add_option("--finding", state.finding,
                    "which finding to keep while minimising (default: the worst of the state)")
       ->check(CLI::IsMember({"METADATA_INCONSISTENT", "JOURNAL_REFUSED", "DURABILITY_LOST",
-                             "STALE_DATA_EXPOSED", "TORN_WRITE"}));
+                             "STALE_DATA_EXPOSED", "RECOVERY_DIFFERS", "TORN_WRITE"}));
   command
       ->add_option("--max-states", state.max_states,
                    "most states to judge while minimising (default: 2000)")

@@ -261,8 +261,8 @@ class Comparison {
 
   void JudgeInFlight() {
     const uint64_t differ = result_.flushes.compared - result_.flushes.agree;
-    const double share =
-        options_.in_flight_share_max * static_cast<double>(result_.flushes.compared);
+    const double share = options_.in_flight_share_max * static_cast<double>(options_.queues) *
+                         static_cast<double>(result_.flushes.compared);
     if (differ <= kInFlightFree || static_cast<double>(differ) <= share) return;
     Contradict(kMany,
                fmt::format("at {} of {} flushes the host's log has more than the guest's, too many "

@@ -164,9 +164,10 @@ Explanation Explain(OrderingInput input, const WriteNames& names, const DiskUse&
   if (!rules.empty()) {
     explanation.verdict = Blame(input, rules, use);
   } else if (lost.empty() && torn.empty()) {
-    explanation.verdict = violated ? "Nothing was lost: the disk did all that it promised, and the "
-                                     "file system is broken all the same."
-                                   : "Nothing was lost.";
+    explanation.verdict = violated
+                              ? "Nothing was lost: the disk did all that it promised, and what "
+                                "was found is there all the same."
+                              : "Nothing was lost.";
   } else {
     explanation.verdict = "No rule of ext4's was broken by what was lost.";
     if (violated) explanation.verdict += " Why the state is broken is not known.";

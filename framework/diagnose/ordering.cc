@@ -271,6 +271,11 @@ class RuleFinder {
         Superseded(write, *input_.sync_mark)) {
       return;
     }
+    if (IsFileData(write)) {
+      if (input_.is_synced && !input_.is_synced(write)) return;
+    } else if (GivenUp(line_.transactions[write.transaction])) {
+      return;  // what it held was home, or is another write's to have kept
+    }
     Add(Kind::kSyncBeforeReturn, write, *input_.sync_mark,
         fmt::format("{} returned (entry {}) before the {} (entry {}) had reached the disk: what a "
                     "sync covers must be durable when it returns",

@@ -91,6 +91,8 @@ struct OrderingInput {
   // The sync whose promise was broken: its mark, and "fsync of /d3/f80 (operation 311)".
   std::optional<size_t> sync_mark;
   std::string sync_words;
+  // Whether it covers a lost write of file data; empty: all of them.
+  std::function<bool(const crashstate::BlockWrite& write)> is_synced;
   // It is that promise which is asked about; else its rule comes last.
   bool prefer_sync = false;
 };

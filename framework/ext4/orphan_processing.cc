@@ -13,6 +13,8 @@
 namespace plugpull::ext4 {
 namespace {
 
+constexpr uint32_t kCopyBlockBytes = 1024;
+
 struct FreeFileSystem {
   void operator()(ext2_filsys fs) const { ext2fs_free(fs); }
 };
@@ -24,7 +26,9 @@ Status Failed(const std::string& what, errcode_t error) {
 // One file system with orphans.
 class Orphans {
  public:
-  explicit Orphans(ext2_filsys fs) : fs_(fs), block_(fs->blocksize), buffer_(4 * fs->blocksize) {}
+  // `released`: somebody has released the inodes of the orphan file, and left their entries.
+  explicit Orphans(ext2_filsys fs, bool released = false)
+      : fs_(fs), file_is_released_(released), block_(fs->blocksize), buffer_(4 * fs->blocksize) {}
 
   Status ReleaseList();
   Status ReleaseFile();
@@ -53,6 +57,7 @@ class Orphans {
   Status ReleaseFileBlock(blk64_t block);
 
   ext2_filsys fs_;
+  bool file_is_released_;
   std::vector<uint8_t> block_;
   std::vector<char> buffer_;
   uint32_t released_ = 0;
@@ -217,7 +222,7 @@ Status Orphans::ReleaseFileBlock(blk64_t block) {
     const uint32_t number = entries[static_cast<size_t>(i)];
     if (!IsInode(number)) return UserError(fmt::format("orphan file: no inode {}", number));
     uint32_t next = 0;
-    PP_RETURN_IF_ERROR(Release(number, next));
+    if (!file_is_released_) PP_RETURN_IF_ERROR(Release(number, next));
     entries[static_cast<size_t>(i)] = 0;
     changed = true;
   }
@@ -250,6 +255,32 @@ Result<uint32_t> ProcessOrphans(image::CowImage& image, std::vector<uint64_t>& w
   if (error != 0) return Failed("the file system cannot be written", error).error();
   (void)owner.release();
   return orphans.released();
+}
+
+Status ForgetOrphanFile(std::span<uint8_t> image) {
+  // In a copy of what is written, so that all of it is, or nothing.
+  image::ContentStore store(kCopyBlockBytes);
+  image::CowImage copy(image, store);
+  std::vector<uint64_t> written;
+  CowWriter writer(copy, written);
+  ext2_filsys fs = nullptr;
+  errcode_t error = OpenMemory(writer, EXT2_FLAG_RW | EXT2_FLAG_64BITS, &fs);
+  if (error != 0) return Failed("the file system cannot be opened", error);
+  std::unique_ptr<struct_ext2_filsys, FreeFileSystem> owner(fs);
+  fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
+  fs->now = kRecoveryTime;
+  ext2fs_mark_super_dirty(fs);
+  Orphans orphans(fs, true);
+  PP_RETURN_IF_ERROR(orphans.ReleaseFile());
+  error = ext2fs_close(fs);
+  if (error != 0) return Failed("the file system cannot be written", error);
+  (void)owner.release();
+  copy.ForEachDifference([&](uint64_t block, const image::Content& content) {
+    const uint64_t at = block * copy.block_bytes();
+    const uint64_t size = std::min<uint64_t>(copy.block_bytes(), image.size() - at);
+    std::copy_n(content.bytes, size, image.begin() + static_cast<ptrdiff_t>(at));
+  });
+  return OkStatus();
 }
 
 }  // namespace plugpull::ext4

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "framework/base/result.h"
@@ -22,5 +23,10 @@ inline constexpr uint32_t kRecoveryTime = 4'000'000'000;
 // state. Gives their number and adds the blocks that it wrote to `written`; so it does, too, before
 // it gives up with an error over anything that is not as it should be.
 Result<uint32_t> ProcessOrphans(image::CowImage& image, std::vector<uint64_t>& written);
+
+// Of a file system that `e2fsck -E journal_only` has recovered: empties the orphan file, whose
+// inodes are released already, and clears ORPHAN_PRESENT, as a mount does. Writes nothing when it
+// gives an error: something is not as it should be.
+Status ForgetOrphanFile(std::span<uint8_t> image);
 
 }  // namespace plugpull::ext4

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "framework/ext4/orphan_processing.h"
 #include "framework/ext4/superblock.h"
 
 namespace plugpull::oracle {
@@ -92,6 +93,18 @@ Result<os::RunOutput> Fsck::Run(int fd, std::vector<std::string> arguments,
 RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journal,
                              const FsckWatcher* watcher) {
   const auto before = ext4::ParseSuperblock(image.bytes());
+  const bool fast = before.ok() && before->needs_recovery() &&
+                    (before->feature_compat & ext4::kCompatFastCommit) != 0;
+  RecoveryResult result = RecoverAsWritten(image, journal, watcher);
+  if (!fast) return result;
+  result.fast_commits = true;
+  if (result.outcome != Outcome::kViolated) return result;
+  return {Outcome::kUnknown, kFastCommitDoubt + result.evidence, true};
+}
+
+RecoveryResult Fsck::RecoverAsWritten(WorkImage& image, const ext4::JournalLayout& journal,
+                                      const FsckWatcher* watcher) {
+  const auto before = ext4::ParseSuperblock(image.bytes());
   if (!before.ok()) return {Outcome::kHolds, "nothing to recover: " + before.error().message};
   const ext4::JournalInspection inspection = ext4::InspectJournal(image.bytes(), journal);
   const auto log = ext4::ReadJournalSuper(image.bytes(), journal);
@@ -131,6 +144,12 @@ RecoveryResult Fsck::Recover(WorkImage& image, const ext4::JournalLayout& journa
   const bool condemned = (output->exit.code & kUncorrected) != 0 || BlamesImage(output->out);
   if (!recovered && !condemned) {
     return {Outcome::kUnknown, "the journal was not replayed; " + evidence};
+  }
+  // As a mount would. Somebody who watches e2fsck wants what e2fsck left; and what cannot be
+  // forgotten is for Check to complain of.
+  if (after.ok() && watcher == nullptr &&
+      (after->feature_ro_compat & ext4::kRoCompatOrphanPresent) != 0) {
+    (void)ext4::ForgetOrphanFile(image.bytes()).ok();
   }
   return {Outcome::kHolds, evidence};
 }

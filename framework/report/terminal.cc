@@ -155,15 +155,26 @@ std::string FindingsTable(const Style& style, const DiskReport& disk) {
 std::string VerdictFact(const Style& style, const RunReport& run, const DiskReport& disk) {
   const StateCounts& states = disk.states();
   const char* weak = disk.coverage().weak() ? " (weak: nothing was checkpointed)" : "";
+  const std::string nested =
+      disk.nested().violated() + disk.nested().unknown() == 0
+          ? ""
+          : fmt::format("; of {} states of cut recoveries {} violated, {} unknown",
+                        disk.nested().enumerated(), disk.nested().violated(),
+                        disk.nested().unknown());
   if (states.violated() > 0 || states.unknown() > 0) {
-    return Fact(style, "verdict",
-                fmt::format("{} violated, {} unknown, {} hold{}", states.violated(),
-                            states.unknown(), states.holds(), states.holds() > 0 ? weak : ""),
-                Tone::kStrong);
+    return Fact(
+        style, "verdict",
+        fmt::format("{} violated, {} unknown, {} hold{}{}", states.violated(), states.unknown(),
+                    states.holds(), states.holds() > 0 ? weak : "", nested),
+        Tone::kStrong);
   }
   if (states.holds() == 0) return Fact(style, "verdict", "none: no state was judged", Tone::kWarn);
   if (!run.incomplete_reason().empty()) {
     return Fact(style, "verdict", "none: the recording is incomplete", Tone::kWarn);
+  }
+  if (!nested.empty()) {
+    return Fact(style, "verdict", fmt::format("all {} hold{}{}", states.holds(), weak, nested),
+                Tone::kStrong);
   }
   return Fact(style, "verdict", fmt::format("holds{}", weak),
               HoldsWeakly(disk) ? Tone::kWarn : Tone::kGood);
@@ -233,7 +244,8 @@ std::string CrossCheckFacts(const Style& style, const DiskReport& disk) {
                   PointWords(c.mark_points(), c.mark_points_agree(), "marks"), c.writes_found(),
                   c.writes(), c.host_writes(), c.host_flushes(),
                   c.verdict_contradiction().empty()
-                      ? fmt::format("verdicts agree ({} of {} states of the host's log violated)",
+                      ? fmt::format("verdicts {} ({} of {} states of the host's log violated)",
+                                    c.note().empty() ? "agree" : "do not contradict each other",
                                     c.host_states().violated(), c.host_states().enumerated())
                       : std::string("verdicts DIFFER")),
       agree ? Tone::kGood : Tone::kBad);

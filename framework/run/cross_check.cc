@@ -53,6 +53,7 @@ void CompareClasses(const char* name, const DiskReport& one, const char* other_n
 Check WithoutGuest(const Check& check) {
   Check without = check;
   without.clear_oracle();
+  without.clear_nested();
   for (const int oracle : check.oracle()) {
     if (oracle != KERNEL_MOUNT && oracle != COMMAND) {
       without.add_oracle(static_cast<Oracle>(oracle));
@@ -113,8 +114,10 @@ Status Compare(const recording::Reader& reader, const DiskSource& guest, const D
   PP_ASSIGN_OR_RETURN(const auto as_written,
                       DiskSource::FromRecording(reader, guest.name(), ModelOf(check.model()),
                                                 LogOf::kHost, &guest.history()));
+  DiskCheckOptions host_options = options;
+  host_options.judged = nullptr;  // is of the guest's log
   PP_ASSIGN_OR_RETURN(const DiskReport judged,
-                      CheckDisk(*as_written, WithoutGuest(check), trace, fsck, options));
+                      CheckDisk(*as_written, WithoutGuest(check), trace, fsck, host_options));
   AddAgreement(agreement, reader, guest.name(), report);
   CompareVerdicts(found, judged, report);
   return OkStatus();

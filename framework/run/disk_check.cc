@@ -53,7 +53,7 @@ class Tally {
     Add(index, lost, verdict.same_recovery, class_of(RECOVERY_DIFFERS), SAME_RECOVERY,
         verdict.same_recovery_evidence);
     Add(index, lost, verdict.kernel, KERNEL_DISAGREES, KERNEL_MOUNT, verdict.kernel_evidence);
-    Add(index, lost, verdict.command, COMMAND_FAILED, COMMAND, verdict.command_evidence);
+    Add(index, lost, verdict.command, class_of(COMMAND_FAILED), COMMAND, verdict.command_evidence);
   }
 
   const std::map<FindingKey, Found>& found() const { return found_; }

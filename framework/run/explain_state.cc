@@ -12,6 +12,7 @@
 #include "framework/run/data_reach.h"
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
+#include "framework/workload/content.h"
 
 namespace plugpull::run {
 namespace {
@@ -62,6 +63,15 @@ class Explainer {
   }
 
  private:
+  static void AddVerdict(Oracle oracle, FindingClass finding_class, Outcome outcome,
+                         const std::string* evidence, StateExplanation& said) {
+    StateExplanation::Verdict& one = said.verdicts.emplace_back();
+    one.oracle = oracle;
+    one.outcome = InWords(outcome);
+    if (outcome == Outcome::kViolated) one.finding_class = finding_class;
+    if (outcome != Outcome::kHolds && evidence != nullptr) one.evidence = *evidence;
+  }
+
   void AddVerdicts(const StateVerdict& verdict, StateExplanation& said) const {
     StateExplanation::Verdict& fsck = said.verdicts.emplace_back();
     const bool recovered = verdict.recovery == Outcome::kHolds;
@@ -83,6 +93,13 @@ class Explainer {
       content.outcome = InWords(verdict.content);
       if (verdict.content == Outcome::kViolated) content.finding_class = DURABILITY_LOST;
       if (verdict.content_evidence != nullptr) content.evidence = *verdict.content_evidence;
+    }
+    if (recovered && Asks(judge_.check(), STALE_DATA)) {
+      AddVerdict(STALE_DATA, STALE_DATA_EXPOSED, verdict.stale_data, verdict.stale_evidence, said);
+    }
+    if (recovered && Asks(judge_.check(), SAME_RECOVERY)) {
+      AddVerdict(SAME_RECOVERY, RECOVERY_DIFFERS, verdict.same_recovery,
+                 verdict.same_recovery_evidence, said);
     }
     if (!verdict.order_decides) return;
     for (auto& one : said.verdicts) {
@@ -149,8 +166,22 @@ class Explainer {
       if (events[i].mark.kind != "ack" || events[i].mark.text != text) continue;
       input.sync_mark = i;
       input.sync_words = OperationInWords(*judge_.trace(), operation);
+      const Operation& sync = judge_.trace()->operation(static_cast<int>(operation));
+      input.is_synced = [this, sync](const auto& write) { return IsSynced(write, sync); };
     }
     return OkStatus();
+  }
+
+  // Whether a write of file data has bytes of the file that was synced: each cell says whose it is.
+  bool IsSynced(const crashstate::BlockWrite& write, const Operation& sync) const {
+    if (sync.kind() == Operation::SYNC) return true;
+    const blocklog::Event& event = source_.history().events[write.event];
+    for (size_t at = 0; at + workload::kCellBytes <= event.data.size();
+         at += workload::kCellBytes) {
+      const auto tag = workload::DecodeCell(event.data.subspan(at, workload::kCellBytes));
+      if (tag && tag->file == sync.file()) return true;
+    }
+    return false;
   }
 
   diagnose::DiskUse UseOf(const MountUse& mounts) const {

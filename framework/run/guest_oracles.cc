@@ -130,10 +130,7 @@ void GuestOracles::FindOrphans(const std::vector<StateSpec>& states, size_t want
 }
 
 Result<HostView> GuestOracles::Recover(const StateSpec& spec) {
-  std::vector<size_t> scratch;
-  std::vector<size_t> lost;
-  source_.space().LostEventsInto(spec.cut, spec.selection, scratch, lost);
-  cursor_.MoveTo(spec.cut, lost, spec.overlapping_older);
+  cursor_.MoveToSelection(spec.cut, spec.selection, spec.overlapping_older);
   cursor_.image().ClearChanges();
   if (!work_) {
     PP_ASSIGN_OR_RETURN(work_, oracle::WorkImage::Make(source_.base(), source_.base_extents()));
@@ -149,6 +146,7 @@ Result<HostView> GuestOracles::Recover(const StateSpec& spec) {
   const auto scanned = work_->Scan(source_.journal());
   if (!scanned.ok()) return scanned.error();
   view.recovery = recovery.outcome;
+  fast_commits_ = recovery.fast_commits;
   view.orphans = SaysOrphans(recovery.evidence);
   if (recovery.outcome != Outcome::kHolds) view.evidence = std::move(recovery.evidence);
   return view;
@@ -166,6 +164,10 @@ HostView GuestOracles::Look(const StateSpec& spec) {
   oracle::StructureResult structure = fsck_.Check(*work_);
   view.structure = structure.outcome;
   view.evidence = std::move(structure.evidence);
+  if (fast_commits_ && view.structure == Outcome::kViolated) {
+    view.structure = Outcome::kUnknown;
+    view.evidence = oracle::kFastCommitDoubt + view.evidence;
+  }
   if (view.structure != Outcome::kHolds) return view;
   auto fs = ext4::FileSystem::Open(work_->bytes());
   if (!fs.ok()) {

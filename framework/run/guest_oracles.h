@@ -73,6 +73,7 @@ class GuestOracles {
   GuestOracleOptions options_;
   crashstate::StateCursor cursor_;
   std::optional<oracle::WorkImage> work_;
+  bool fast_commits_ = false;         // had to be replayed in what is in work_
   std::deque<std::string> evidence_;  // addresses stay
   std::vector<JudgeCount> judges_;
   std::vector<std::string> notes_;

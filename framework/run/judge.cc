@@ -190,6 +190,24 @@ struct Judge::Impl {
 
   Result<StateVerdict> JudgeState(Tools& tools, const StateSpec& spec) {
     PP_ASSIGN_OR_RETURN(RecoveredState recovered, tools.engine.MoveTo(spec));
+    const bool doubtful = recovered.fast_commits;
+    PP_ASSIGN_OR_RETURN(StateVerdict verdict, JudgeRecovered(tools, spec, std::move(recovered)));
+    if (!doubtful) return verdict;
+    Doubt(verdict.structure, verdict.evidence);
+    Doubt(verdict.content, verdict.content_evidence);
+    Doubt(verdict.stale_data, verdict.stale_evidence);
+    Doubt(verdict.same_recovery, verdict.same_recovery_evidence);
+    return verdict;
+  }
+
+  void Doubt(Outcome& outcome, const std::string*& evidence) {
+    if (outcome != Outcome::kViolated) return;
+    outcome = Outcome::kUnknown;
+    evidence = &Keep({outcome, oracle::kFastCommitDoubt + (evidence ? *evidence : "")}).evidence;
+  }
+
+  Result<StateVerdict> JudgeRecovered(Tools& tools, const StateSpec& spec,
+                                      RecoveredState recovered) {
     StateVerdict verdict;
     verdict.recovered = recovered.fingerprint;
     verdict.recovery = recovered.said.outcome;

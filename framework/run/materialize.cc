@@ -113,6 +113,8 @@ Result<std::string> WriteStateImage(const StateImageRequest& request) {
   }
   if (request.recovered) {
     PP_RETURN_IF_ERROR(RecoverInto(*source, id, cut, request.image, said));
+  } else if (!source->journal().blocks.empty()) {
+    said += "\n  as the cut left it, its journal not replayed; --recovered replays it";
   }
   return said;
 }

@@ -112,6 +112,8 @@ const char* InWords(Oracle oracle) {
       return "content";
     case STALE_DATA:
       return "stale data";
+    case SAME_RECOVERY:
+      return "same recovery";
     default:
       return "fsck";
   }

@@ -151,6 +151,7 @@ class Recoveries {
   void AddTo(DiskReport& report) const {
     if (violated_) *report.add_finding() = *violated_;
     if (unknown_) *report.add_finding() = *unknown_;
+    *report.mutable_nested() = counts_;
     JudgeCount& count = *report.add_judge();
     count.set_judge("nested cuts of recovery by " + WordOf(by_));
     count.set_runs(counts_.enumerated());
@@ -217,8 +218,8 @@ class Recoveries {
       if (finding.kind() == Finding::VIOLATED && finding.oracle() != SAME_RECOVERY) continue;
       Finding told = finding;
       told.set_oracle(SAME_RECOVERY);
-      told.set_evidence(fmt::format("the recovery of {} by {}, recorded in {}:\n{}", state,
-                                    WordOf(by_), folder, finding.evidence()));
+      told.set_evidence(fmt::format("{}\nin the recovery of {} by {}, recorded in {}",
+                                    finding.evidence(), state, WordOf(by_), folder));
       Merge(told, finding.kind() == Finding::VIOLATED ? violated_ : unknown_);
     }
   }

@@ -73,7 +73,8 @@ Result<RecoveredState> StateEngine::RunRecovery() {
   work_of_ = FingerprintOf(raw);
   const bool refused = recovery.outcome != Outcome::kHolds;
   return RecoveredState{{recovery.outcome, std::move(recovery.evidence)},
-                        refused ? FingerprintOf(raw) : recovered};
+                        refused ? FingerprintOf(raw) : recovered,
+                        recovery.fast_commits};
 }
 
 Result<RecoveredState> StateEngine::RecoverByE2fsck() {

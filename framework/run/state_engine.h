@@ -61,6 +61,7 @@ struct RecoveredState {
   // recovered image to judge.
   Said said;
   image::Fingerprint fingerprint;  // of the recovered image, else of the state
+  bool fast_commits = false;       // as in oracle::RecoveryResult
 };
 
 // What e2fsck makes of images, by their fingerprints before recovery: all bytes count. Engines of

@@ -24,7 +24,10 @@ step { mkfs { disk: "vol" option: "-b 1024" option: "-J size=1" option: "-N 128"
 step { mount { disk: "vol" at: "/data" } }
 step { workload { at: "/data" seed: 11 files { count: 60 size_kib_max: 6 files_max: 12 } } }
 step { unmount { at: "/data" } }
-check { disk: "vol" enumerate { prefix {} } enumerate { lose_one {} } max_states: 600 }
+check {
+  disk: "vol" enumerate { prefix {} } enumerate { lose_one {} } max_states: 600
+  oracle: FSCK oracle: CONTENT nested { by: E2FSCK max_recoveries: 1 max_states: 20 }
+}
 variant { name: "ordered" expect { nothing: true } }
 variant {
   name: "nobarrier"
@@ -112,6 +115,7 @@ TEST_F(CrossCheckTest, LogsOfOneRunAgreeAndSpoiltOnesDoNot) {
     EXPECT_GT(check.at("mark_points"), 30);
     EXPECT_GT(check.at("host_writes"), 0);
     EXPECT_LT(check.at("host_writes"), check.at("writes")) << "QEMU sees merged requests";
+    EXPECT_GT(OnlyDisk(run).at("nested").at("enumerated"), 0) << "of the guest's log alone";
   }
   EXPECT_GT(OnlyDisk(runs_[0]).at("cross_check").at("flush_points"), 30);
   EXPECT_THAT(OnlyDisk(runs_[0]).at("cross_check").at("host_found"), IsEmpty());

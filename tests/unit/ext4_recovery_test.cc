@@ -6,6 +6,7 @@
 #include <map>
 
 #include "framework/base/prng.h"
+#include "framework/ext4/orphan_processing.h"
 #include "framework/os/file.h"
 #include "journal_builder.h"
 #include "recovery_against_e2fsck.h"
@@ -298,6 +299,17 @@ TEST(OrphansAgainstE2fsck, OfTheOrphanFile) {
     EXPECT_FALSE(ParseSuperblock(here)->has_orphans());
     const ToolEnd end = E2fsck(here, {"-fn"});
     EXPECT_EQ(end.status, 0) << end.out;
+    Image damaged = there;
+    damaged[block * 1024 + 100] ^= 1;
+    const Image untouched = damaged;
+    EXPECT_FALSE(ForgetOrphanFile(damaged).ok());
+    EXPECT_EQ(damaged, untouched);
+    Image forgotten = there;
+    ASSERT_TRUE(ForgetOrphanFile(forgotten).ok());
+    EXPECT_FALSE(ParseSuperblock(forgotten)->has_orphans());
+    const ToolEnd passed = E2fsck(forgotten, {"-fn"});
+    EXPECT_EQ(passed.status, 0) << passed.out;
+    EXPECT_TRUE(std::equal(here.begin() + 2048, here.end(), forgotten.begin() + 2048));
     // Of the superblock nothing else differs.
     there[kSuperblockAt + 0x66] &= 0xfe;
     here[kSuperblockAt + 0x66] &= 0xfe;

@@ -154,6 +154,19 @@ TEST_F(FsckTest, OrphansAreProcessedWithoutTheJournal) {
   EXPECT_EQ(structure.outcome, Outcome::kHolds) << structure.evidence;
 }
 
+TEST_F(FsckTest, WhatE2fsckMakesOfFastCommitsIsDoubted) {
+  Debugfs(image_, {"feature fast_commit"});
+  ASSERT_TRUE(ext4::ParseSuperblock(image_)->needs_recovery());
+  EXPECT_TRUE(Recover().fast_commits);
+  builder_->Place(builder_->places()[0][1])[77] ^= 1;  // the descriptor
+  const auto recovery = Recover();
+  EXPECT_EQ(recovery.outcome, Outcome::kUnknown);
+  EXPECT_THAT(recovery.evidence, HasSubstr("fast commits is not to be relied on"));
+  Make({}, /*needs_recovery=*/false);
+  Debugfs(image_, {"feature fast_commit"});
+  EXPECT_FALSE(Recover().fast_commits);
+}
+
 // --- e2fsck programs that misbehave: they make verdicts unknown, never good.
 
 TEST_F(FsckTest, OneThatDoesNothingIsFoundOut) {

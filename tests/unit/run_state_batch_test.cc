@@ -292,6 +292,34 @@ TEST_F(GuestOraclesTest, TheCommandGetsTheMarksBeforeTheCutAndItsStatusDecides) 
   EXPECT_THAT(report.note(0), HasSubstr("5 hold, 5 fail, 0 unknown"));
 }
 
+TEST_F(GuestOraclesTest, AStateIsLookedAtAsItTore) {
+  Check check = recorded_.check;
+  check.clear_enumerate();
+  check.add_enumerate()->mutable_torn();
+  check.mutable_model()->set_atomic_unit(512);
+  check.set_max_states(150);
+  auto source = DiskSource::FromRecording(*recorded_.reader, check.disk(), ModelOf(check.model()));
+  ASSERT_TRUE(source.ok()) << source.error().ToString();
+  recorded_.source = *std::move(source);
+  recorded_.states =
+      crashstate::EnumerateStates(recorded_.space(), check, 1, &recorded_.source->timeline())
+          .states;
+  ASSERT_NO_FATAL_FAILURE(Judge());
+  GuestOracles oracles(*recorded_.source, check, *fsck_, {});
+  size_t broken = 0;
+  for (size_t i = 0; i < recorded_.states.size(); ++i) {
+    const oracle::HostView view = oracles.Look(recorded_.states[i]);
+    EXPECT_EQ(view.recovery, verdicts_[i].recovery) << recorded_.IdOf(recorded_.states[i]);
+    if (view.recovery != oracle::Outcome::kHolds) {
+      ++broken;
+      continue;
+    }
+    EXPECT_EQ(view.structure, verdicts_[i].structure) << recorded_.IdOf(recorded_.states[i]);
+    broken += view.structure == oracle::Outcome::kViolated ? 1 : 0;
+  }
+  EXPECT_GT(broken, 0u);
+}
+
 TEST_F(GuestOraclesTest, WithoutAGuestTheSampleIsUnknownAndNotHeld) {
   ASSERT_NO_FATAL_FAILURE(Judge());
   Check check;
