@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts crash states before a guest's kernel. Their images, as the power cut left them or as the host
-// recovered them, lie one after the other on a virtual disk; the guest mounts each through a snapshot, so a state
-// stays as it is however often it is mounted. A guest gets a bounded number of states and bytes;
-// where there are more, another one is booted. A guest that panics or hangs is charged to the state
-// that it was busy with, and the states behind it get a new one.
+// Puts crash states before a guest's kernel. Their images, as the power cut left them or as the
+// host recovered them, lie one after the other on a virtual disk; the guest mounts each through a
+// snapshot, so a state stays as it is however often it is mounted. A guest gets a bounded number of
+// states and bytes; where there are more, another one is booted. A guest that panics or hangs is
+// charged to the state that it was busy with, and the states behind it get a new one.
 #pragma once
 
 #include <functional>
