@@ -232,6 +232,17 @@ std::string PointWords(uint64_t compared, uint64_t agree, std::string_view what)
   return words;
 }
 
+// Whether both logs show the same classes, of the oracles that both were judged by.
+bool SameClasses(const DiskReport& disk, const CrossCheckReport& report) {
+  std::set<int> guest;
+  for (const Finding& finding : disk.finding()) {
+    const bool of_guest_alone = finding.oracle() == KERNEL_MOUNT || finding.oracle() == COMMAND ||
+                                finding.oracle() == SAME_RECOVERY;
+    if (finding.kind() == Finding::VIOLATED && !of_guest_alone) guest.insert(finding.class_());
+  }
+  return guest == std::set<int>(report.host_found().begin(), report.host_found().end());
+}
+
 std::string CrossCheckFacts(const Style& style, const DiskReport& disk) {
   if (!disk.has_cross_check()) return {};
   const CrossCheckReport& c = disk.cross_check();
@@ -245,7 +256,7 @@ std::string CrossCheckFacts(const Style& style, const DiskReport& disk) {
                   c.writes(), c.host_writes(), c.host_flushes(),
                   c.verdict_contradiction().empty()
                       ? fmt::format("verdicts {} ({} of {} states of the host's log violated)",
-                                    c.note().empty() ? "agree" : "do not contradict each other",
+                                    SameClasses(disk, c) ? "agree" : "do not contradict each other",
                                     c.host_states().violated(), c.host_states().enumerated())
                       : std::string("verdicts DIFFER")),
       agree ? Tone::kGood : Tone::kBad);

@@ -103,7 +103,10 @@ Scenario ScenarioOf(const Scenario& parent, const Check& check, Nested::Recovery
   scenario.set_summary(fmt::format("the recovery of {} by {}", state.substr(0, 120),
                                    by == Nested::KERNEL ? "the kernel" : "e2fsck"));
   *scenario.mutable_guest() = parent.guest();
-  if (const Disk* disk = DiskOf(parent, check.disk())) *scenario.add_disk() = *disk;
+  if (const Disk* disk = DiskOf(parent, check.disk())) {
+    *scenario.add_disk() = *disk;
+    scenario.mutable_disk(0)->clear_host_log();  // recoveries are recorded once
+  }
   if (by == Nested::KERNEL) {
     *scenario.add_step()->mutable_mount() = MountOf(parent, check.disk());
     scenario.add_step()->mutable_unmount()->set_at(scenario.step(0).mount().at());
