@@ -25,6 +25,7 @@ using Kind = BrokenRule::Kind;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr uint32_t kBlock = 1024;
@@ -115,6 +116,7 @@ class OrderingTest : public testing::Test {
     input.sync_mark = sync_mark_;
     input.sync_words = "fsync of /d3/f80 (operation 311)";
     input.prefer_sync = sync_mark_.has_value();
+    if (synced_) input.is_synced = [&](const auto&) { return *synced_; };
     input.data_mode = data_mode_;
     if (reached_by_) input.reached_by = [&](const auto&) { return reached_by_; };
     input.atomic_unit = 512;
@@ -143,6 +145,7 @@ class OrderingTest : public testing::Test {
   CutAndLost state_;
   std::vector<TornUnits> torn_;
   std::optional<size_t> sync_mark_;
+  std::optional<bool> synced_;  // whether the sync covers lost data
   std::optional<ext4::DataMode> data_mode_;
   std::optional<uint32_t> reached_by_;  // position of a transaction
 };
@@ -282,6 +285,22 @@ TEST_F(OrderingTest, WhatASyncCoversIsDurableWhenItReturns) {
   writer_.Mark("returned");
   sync_mark_ = events_++;
   EXPECT_THAT(Broken({home}), IsEmpty());
+}
+
+TEST_F(OrderingTest, ASyncHasNothingToDoWithOtherFilesOrWhatTheJournalGaveUp) {
+  Super();
+  Tail(7, 1);
+  const size_t data = Write(3900, std::vector<uint8_t>(kBlock, 'd'));
+  const size_t commit = Seven() + 3;
+  Home();
+  Tail(8, 5);
+  writer_.Mark("returned");
+  sync_mark_ = events_++;
+  synced_ = true;
+  EXPECT_THAT(Broken({data}), Not(IsEmpty()));
+  synced_ = false;
+  EXPECT_THAT(Broken({data}), IsEmpty());
+  for (const BrokenRule& rule : Broken({commit})) EXPECT_NE(rule.kind, Kind::kSyncBeforeReturn);
 }
 
 TEST_F(OrderingTest, TheSyncIsNamedLastWhereItIsNotAskedAbout) {
