@@ -232,28 +232,43 @@ Status Orphans::ReleaseFileBlock(blk64_t block) {
   return error == 0 ? OkStatus() : Failed("orphan file", error);
 }
 
+using FileSystemOwner = std::unique_ptr<struct_ext2_filsys, FreeFileSystem>;
+
+// Opens a file system whose primary superblock is written when it is closed.
+Result<FileSystemOwner> OpenToWrite(CowWriter& writer) {
+  ext2_filsys fs = nullptr;
+  if (const errcode_t error = OpenMemory(writer, EXT2_FLAG_RW | EXT2_FLAG_64BITS, &fs)) {
+    return Failed("the file system cannot be opened", error).error();
+  }
+  FileSystemOwner owner(fs);
+  fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
+  fs->now = kRecoveryTime;
+  ext2fs_mark_super_dirty(fs);
+  return owner;
+}
+
+Status Close(FileSystemOwner owner) {
+  if (const errcode_t error = ext2fs_close(owner.get())) {
+    return Failed("the file system cannot be written", error);
+  }
+  (void)owner.release();
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<uint32_t> ProcessOrphans(image::CowImage& image, std::vector<uint64_t>& written) {
   CowWriter writer(image, written);
-  ext2_filsys fs = nullptr;
-  errcode_t error = OpenMemory(writer, EXT2_FLAG_RW | EXT2_FLAG_64BITS, &fs);
-  if (error != 0) return Failed("the file system cannot be opened", error).error();
-  std::unique_ptr<struct_ext2_filsys, FreeFileSystem> owner(fs);
-  fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
-  fs->now = kRecoveryTime;
+  PP_ASSIGN_OR_RETURN(FileSystemOwner fs, OpenToWrite(writer));
   // The bitmaps of an interrupted file system need not match their checksums.
   fs->flags |= EXT2_FLAG_IGNORE_CSUM_ERRORS;
-  error = ext2fs_read_bitmaps(fs);
+  const errcode_t error = ext2fs_read_bitmaps(fs.get());
   fs->flags &= ~EXT2_FLAG_IGNORE_CSUM_ERRORS;
   if (error != 0) return Failed("the bitmaps cannot be read", error).error();
-  ext2fs_mark_super_dirty(fs);
-  Orphans orphans(fs);
+  Orphans orphans(fs.get());
   PP_RETURN_IF_ERROR(orphans.ReleaseList());
   PP_RETURN_IF_ERROR(orphans.ReleaseFile());
-  error = ext2fs_close(fs);
-  if (error != 0) return Failed("the file system cannot be written", error).error();
-  (void)owner.release();
+  PP_RETURN_IF_ERROR(Close(std::move(fs)));
   return orphans.released();
 }
 
@@ -263,18 +278,9 @@ Status ForgetOrphanFile(std::span<uint8_t> image) {
   image::CowImage copy(image, store);
   std::vector<uint64_t> written;
   CowWriter writer(copy, written);
-  ext2_filsys fs = nullptr;
-  errcode_t error = OpenMemory(writer, EXT2_FLAG_RW | EXT2_FLAG_64BITS, &fs);
-  if (error != 0) return Failed("the file system cannot be opened", error);
-  std::unique_ptr<struct_ext2_filsys, FreeFileSystem> owner(fs);
-  fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
-  fs->now = kRecoveryTime;
-  ext2fs_mark_super_dirty(fs);
-  Orphans orphans(fs, true);
-  PP_RETURN_IF_ERROR(orphans.ReleaseFile());
-  error = ext2fs_close(fs);
-  if (error != 0) return Failed("the file system cannot be written", error);
-  (void)owner.release();
+  PP_ASSIGN_OR_RETURN(FileSystemOwner fs, OpenToWrite(writer));
+  PP_RETURN_IF_ERROR(Orphans(fs.get(), true).ReleaseFile());
+  PP_RETURN_IF_ERROR(Close(std::move(fs)));
   copy.ForEachDifference([&](uint64_t block, const image::Content& content) {
     const uint64_t at = block * copy.block_bytes();
     const uint64_t size = std::min<uint64_t>(copy.block_bytes(), image.size() - at);

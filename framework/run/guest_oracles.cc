@@ -11,7 +11,6 @@
 #include "framework/ext4/superblock.h"
 #include "framework/oracle/recovered_tree.h"
 #include "framework/oracle/state_command.h"
-#include "framework/run/state_batch.h"
 
 namespace plugpull::run {
 
@@ -186,6 +185,16 @@ Result<const oracle::WorkImage*> GuestOracles::Recovered(const StateSpec& spec) 
   return InternalError("a state that was recovered before cannot be recovered: " + view.evidence);
 }
 
+StateBatchOptions GuestOracles::BatchOptions(
+    const std::function<Result<GuestImage>()>& image) const {
+  StateBatchOptions options;
+  options.image = image;
+  options.start_machine = options_.start_machine;
+  options.memory_mib = options_.memory_mib;
+  options.progress = options_.progress;
+  return options;
+}
+
 StateToMount GuestOracles::KernelMounts(const StateSpec& spec) const {
   MountState read_only;
   read_only.set_read_only(true);
@@ -217,13 +226,9 @@ void GuestOracles::AskKernel(const std::vector<StateSpec>& states,
     mounts.back().label += " recovered";
     mounts.back().recovered = true;
   }
-  StateBatch batch(source_, {.image = options_.kernel_image,
-                             .recover = [this](const StateSpec& spec) { return Recovered(spec); },
-                             .start_machine = options_.start_machine,
-                             .memory_mib = options_.memory_mib,
-                             .scratch_folder = {},
-                             .limits = {},
-                             .progress = options_.progress});
+  StateBatchOptions batch_options = BatchOptions(options_.kernel_image);
+  batch_options.recover = [this](const StateSpec& spec) { return Recovered(spec); };
+  StateBatch batch(source_, std::move(batch_options));
   const auto seen = batch.Mount(mounts);
   Counts counts;
   size_t mounts_condemned = 0;
@@ -296,13 +301,7 @@ void GuestOracles::AskCommand(const std::vector<StateSpec>& states,
                       .mounts = {std::move(mount)},
                       .recovered = false});
   }
-  StateBatch batch(source_, {.image = options_.command_image,
-                             .recover = {},
-                             .start_machine = options_.start_machine,
-                             .memory_mib = options_.memory_mib,
-                             .scratch_folder = {},
-                             .limits = {},
-                             .progress = options_.progress});
+  StateBatch batch(source_, BatchOptions(options_.command_image));
   const auto seen = batch.Mount(mounts);
   Counts counts;
   for (size_t i = 0; i < sample.size(); ++i) {

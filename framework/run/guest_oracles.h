@@ -19,6 +19,7 @@
 #include "framework/run/disk_source.h"
 #include "framework/run/guest_image.h"
 #include "framework/run/judge.h"
+#include "framework/run/state_batch.h"
 #include "vm/machine.h"
 
 namespace plugpull::run {
@@ -61,6 +62,7 @@ class GuestOracles {
                    std::vector<oracle::SampleCandidate>& candidates);
   // What the kernel is asked of a state, as the cut left it.
   oracle::StateToMount KernelMounts(const crashstate::StateSpec& spec) const;
+  StateBatchOptions BatchOptions(const std::function<Result<GuestImage>()>& image) const;
   Result<const oracle::WorkImage*> Recovered(const crashstate::StateSpec& spec);
   // Recovers a state in work_.
   Result<oracle::HostView> Recover(const crashstate::StateSpec& spec);

@@ -295,6 +295,19 @@ TEST(ChooseForNestedCutsTest, TakesHeldStatesThatHaveWork) {
   for (size_t i = 0; i < chosen.size(); ++i) EXPECT_EQ(chosen[i].state, again[i].state);
 }
 
+// What nested cuts report of a recording all of whose states hold, each with an image of its own.
+DiskReport CutRecoveries(const Recorded& recorded, const plugpull::Check& check, oracle::Fsck& fsck,
+                         const std::string& folder) {
+  std::vector<StateVerdict> verdicts(recorded.states.size());
+  for (size_t i = 0; i < verdicts.size(); ++i) verdicts[i].recovered = {i, i};
+  DiskReport report;
+  NestedOptions options;
+  options.recording = folder;
+  options.manifest = &recorded.reader->manifest();
+  RunNestedCuts(*recorded.source, check, fsck, options, recorded.states, verdicts, report);
+  return report;
+}
+
 TEST(NestedCutsTest, E2fsckReplaysTwiceWhatItReplaysOnce) {
   const ScopedEnvironment programs("PLUGPULL_GUEST_DIR", std::string(PLUGPULL_BINARY_DIR) + "/bin");
   const Recorded recorded(GoldenRecording("ordered"));
@@ -306,18 +319,12 @@ TEST(NestedCutsTest, E2fsckReplaysTwiceWhatItReplaysOnce) {
   check.mutable_nested()->add_by(Nested::E2FSCK);
   check.mutable_nested()->set_max_recoveries(3);
   check.mutable_nested()->set_max_states(150);
-  std::vector<StateVerdict> verdicts(recorded.states.size());
-  for (size_t i = 0; i < verdicts.size(); ++i) verdicts[i].recovered = {i, i};
-  DiskReport report;
-  NestedOptions options;
-  options.recording = folder / "recording";
-  options.manifest = &recorded.reader->manifest();
-  RunNestedCuts(*recorded.source, check, *fsck, options, recorded.states, verdicts, report);
+  const DiskReport report = CutRecoveries(recorded, check, *fsck, folder / "recording");
   EXPECT_EQ(report.finding_size(), 0) << report.ShortDebugString();
   ASSERT_EQ(report.note_size(), 2);
   EXPECT_THAT(report.note(1), HasSubstr("3 recoveries recorded, 0 not"));
   EXPECT_THAT(report.note(1), HasSubstr("0 differ, 0 unknown"));
-  const auto recoveries = os::ListFolder(Workdir::RecoveriesFolder(options.recording));
+  const auto recoveries = os::ListFolder(Workdir::RecoveriesFolder(folder / "recording"));
   ASSERT_TRUE(recoveries.ok());
   ASSERT_EQ(recoveries->size(), 3U);
   const auto reader =
@@ -337,13 +344,7 @@ TEST(NestedCutsTest, WithoutTheRecorderItIsUnknown) {
   plugpull::Check check = recorded.check;
   check.mutable_nested()->add_by(Nested::E2FSCK);
   check.mutable_nested()->set_max_recoveries(2);
-  std::vector<StateVerdict> verdicts(recorded.states.size());
-  for (size_t i = 0; i < verdicts.size(); ++i) verdicts[i].recovered = {i, i};
-  DiskReport report;
-  NestedOptions options;
-  options.recording = folder / "recording";
-  options.manifest = &recorded.reader->manifest();
-  RunNestedCuts(*recorded.source, check, *fsck, options, recorded.states, verdicts, report);
+  const DiskReport report = CutRecoveries(recorded, check, *fsck, folder / "recording");
   ASSERT_EQ(report.finding_size(), 1);
   EXPECT_EQ(report.finding(0).kind(), Finding::UNKNOWN);
   EXPECT_EQ(report.finding(0).oracle(), SAME_RECOVERY);

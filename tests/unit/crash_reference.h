@@ -3,6 +3,8 @@
 // of what the disk was told, and every subset tried. Small disks only.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -94,5 +96,20 @@ class Reference {
 
 // Every subset of a small set.
 std::vector<std::set<size_t>> Subsets(const std::vector<size_t>& all);
+
+// Runs `body(disk, model, space)` for many disks under every model.
+template <typename Body>
+void ForEachDisk(const std::vector<DeviceModel>& models, const RandomOptions& options,
+                 uint64_t histories, const Body& body) {
+  for (uint64_t seed = 0; seed < histories; ++seed) {
+    const RandomDisk disk(seed, options);
+    for (const DeviceModel& model : models) {
+      SCOPED_TRACE(testing::Message() << "history " << seed << ", " << model.ToWords());
+      const TestSpace test(disk, model);
+      body(disk, model, *test.space);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
 
 }  // namespace plugpull::crashstate

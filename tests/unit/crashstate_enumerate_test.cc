@@ -52,15 +52,10 @@ std::vector<DeviceModel> Models() {
 
 template <typename Body>
 void ForEachSpace(const RandomOptions& options, uint64_t histories, const Body& body) {
-  for (uint64_t seed = 0; seed < histories; ++seed) {
-    const RandomDisk disk(seed, options);
-    for (const DeviceModel& model : Models()) {
-      SCOPED_TRACE(testing::Message() << "history " << seed << ", " << model.ToWords());
-      const TestSpace test(disk, model);
-      body(*test.space, Reference(disk, model));
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
+  ForEachDisk(Models(), options, histories,
+              [&](const RandomDisk& disk, const DeviceModel& model, const CrashSpace& space) {
+                body(space, Reference(disk, model));
+              });
 }
 
 // The images of a list, with the order of each.

@@ -31,18 +31,13 @@ std::vector<DeviceModel> Models() {
   };
 }
 
-// Runs `body(disk, model, space, reference)` for many disks under every model.
+// Runs `body(space, reference)` for many disks under every model.
 template <typename Body>
 void ForEachSpace(const RandomOptions& options, uint64_t histories, const Body& body) {
-  for (uint64_t seed = 0; seed < histories; ++seed) {
-    const RandomDisk disk(seed, options);
-    for (const DeviceModel& model : Models()) {
-      SCOPED_TRACE(testing::Message() << "history " << seed << ", " << model.ToWords());
-      const TestSpace test(disk, model);
-      body(*test.space, Reference(disk, model));
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
+  ForEachDisk(Models(), options, histories,
+              [&](const RandomDisk& disk, const DeviceModel& model, const CrashSpace& space) {
+                body(space, Reference(disk, model));
+              });
 }
 
 std::vector<size_t> AsList(const std::set<size_t>& set) { return {set.begin(), set.end()}; }

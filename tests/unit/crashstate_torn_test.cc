@@ -30,15 +30,7 @@ std::vector<DeviceModel> Models() {
 
 template <typename Body>
 void ForEachSpace(const RandomOptions& options, uint64_t histories, const Body& body) {
-  for (uint64_t seed = 0; seed < histories; ++seed) {
-    const RandomDisk disk(seed, options);
-    for (const DeviceModel& model : Models()) {
-      SCOPED_TRACE(testing::Message() << "history " << seed << ", " << model.ToWords());
-      const TestSpace test(disk, model);
-      body(disk, model, *test.space);
-      if (testing::Test::HasFatalFailure()) return;
-    }
-  }
+  ForEachDisk(Models(), options, histories, body);
 }
 
 // The disk behind a cut where one write arrived sector by sector, or did not.
