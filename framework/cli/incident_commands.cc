@@ -43,11 +43,11 @@ void PrintTable(const incident::Incident& incident) {
   table.AddColumn("device", Table::Kind::kText);
   table.AddColumn("file system", Table::Kind::kText);
   table.AddColumn("options", Table::Kind::kText);
-  for (const char* title : {"attempts", "mounted", "re-attached", "errors"}) {
+  for (const char* title : {"attempts", "mounted", "re-plugs", "errors"}) {
     table.AddColumn(title, Table::Kind::kNumber);
   }
   table.AddColumn("loop", Table::Kind::kText);
-  table.AddColumn("confidence", Table::Kind::kNumber);
+  table.AddColumn("sure", Table::Kind::kNumber);
   for (size_t i = 0; i < std::min(incident.devices.size(), kDevicesShown); ++i) {
     const auto& one = incident.devices[i];
     table.AddRow({{one.device},

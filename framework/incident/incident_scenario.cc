@@ -121,8 +121,8 @@ std::string SizeWords(const DeviceReport& report, const Scenario& scenario) {
 std::string MissingWords(const DeviceReport& report) {
   std::vector<std::string> parts;
   if (report.re_attachments > 0) {
-    parts.push_back(fmt::format("that the disk was re-attached {}",
-                                Plural(report.re_attachments, "time", "times")));
+    parts.push_back(
+        fmt::format("that the disk was re-attached {}", TimesWords(report.re_attachments)));
   }
   const uint64_t failed = report.attempts - report.mounts;
   if (failed > 0) {
@@ -146,8 +146,8 @@ Result<IncidentScenario> MakeScenario(const DeviceReport& report) {
   Scenario& scenario = made.scenario;
   scenario.set_name(ScenarioName(report.device));
   const std::string kind = report.verdict.loop ? "a retry loop" : "mounts of the field";
-  scenario.set_summary(fmt::format("{} on {}: power cuts under the field's mount options", kind,
-                                   report.device)
+  scenario.set_summary(fmt::format("{} on {}: power cuts under the mount options of the field",
+                                   kind, report.device)
                            .substr(0, kSummaryMax));
   scenario.add_label("incident");
   Disk* disk = scenario.add_disk();

@@ -66,6 +66,15 @@ bool IsDefault(const std::string& option) {
   return false;
 }
 
+// The options that decide in which order writes reach the disk.
+std::vector<std::string> OrderingOptions(const Signature& one) {
+  std::vector<std::string> options;
+  for (const std::string& option : one.options) {
+    if (option.starts_with("data=") || option == "nobarrier") options.push_back(option);
+  }
+  return options;
+}
+
 Status ReadWords(const Json& json, const char* key, std::vector<std::string>& words) {
   if (!json.contains(key) || !json[key].is_array() || json[key].size() > kWordsMax) {
     return UserError(fmt::format("\"{}\" must be a list of at most {} texts", key, kWordsMax));
@@ -144,7 +153,8 @@ Signature SignatureOf(const DeviceReport& report) {
   Signature signature;
   signature.file_system = FileSystemName(report.fs);
   for (const std::string& option : report.options) {
-    if (!IsDefault(option)) signature.options.push_back(option);
+    if (IsDefault(option)) continue;
+    signature.options.push_back(option == "barrier=0" ? "nobarrier" : option);
   }
   std::sort(signature.options.begin(), signature.options.end());
   for (int i = 1; i < kFailures; ++i) {
@@ -246,10 +256,10 @@ Comparison Compare(const Signature& field, const Signature& reproduced) {
   const bool fs_known = !field.file_system.empty() && !reproduced.file_system.empty();
   const bool fs_same = field.file_system == reproduced.file_system;
   if (fs_known) {
-    comparer.Add("file system", 10, fs_same ? 1 : 0,
+    comparer.Add("file system", 5, fs_same ? 1 : 0,
                  Both(field.file_system, reproduced.file_system));
   } else {
-    comparer.Unknown("file system", 10, "not known to both");
+    comparer.Unknown("file system", 5, "not known to both");
   }
   if (field.attempted && reproduced.attempted) {
     const auto share = [](const Signature& one) {
@@ -272,7 +282,8 @@ Comparison Compare(const Signature& field, const Signature& reproduced) {
                           (field.journal_errors == reproduced.journal_errors) +
                           (field.file_system_errors == reproduced.file_system_errors);
   comparer.Add("errors", 5, same_errors / 3.0, Both(ErrorWords(field), ErrorWords(reproduced)));
-  return comparer.Finish(field.loop == reproduced.loop && (!fs_known || fs_same));
+  const bool same_order = OrderingOptions(field) == OrderingOptions(reproduced);
+  return comparer.Finish(field.loop == reproduced.loop && (!fs_known || fs_same) && same_order);
 }
 
 std::string RenderComparisonJson(const Comparison& comparison) {

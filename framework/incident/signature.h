@@ -7,12 +7,13 @@
 //   cycle 25       the events of one round, wherever the round is begun
 //   options 20     mount options, without those that only say the default
 //   failures 15    the kinds of failed mounts
-//   file system 10
+//   file system 5
 //   share 5        how many of the attempts succeeded
 //   period 5       where both have times
 //   errors 5       I/O, journal and file system errors: there, or not
 // What is partly the same counts in part. Two signatures match when the score is at least
-// kScoreMatch, both loop or neither does, and the file systems do not differ.
+// kScoreMatch, both loop or neither does, the file systems do not differ, and neither do the options
+// that order writes (the data mode, barriers).
 #pragma once
 
 #include <optional>

@@ -66,7 +66,7 @@ std::string CountsWords(const DeviceReport& report) {
   }
   if (report.mounts > 0) parts.push_back(Plural(report.mounts, "mount", "mounts") + " succeeded");
   if (report.re_attachments > 0) {
-    parts.push_back("it was re-attached " + Plural(report.re_attachments, "time", "times"));
+    parts.push_back("it was re-attached " + TimesWords(report.re_attachments));
   }
   return fmt::format("{}", fmt::join(parts, ", "));
 }
@@ -182,6 +182,10 @@ void DescribeRest(const KlogSummary& log, DeviceReport& report) {
 
 std::string Plural(uint64_t count, const std::string& one, const std::string& many) {
   return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
+std::string TimesWords(uint64_t count) {
+  return count == 1 ? "once" : fmt::format("{} times", count);
 }
 
 std::string DurationWords(double seconds) {

@@ -14,6 +14,9 @@ void DescribeInWords(const KlogSummary& log, DeviceReport& report);
 // "3 mounts", "1 mount".
 std::string Plural(uint64_t count, const std::string& one, const std::string& many);
 
+// "once", "3 times".
+std::string TimesWords(uint64_t count);
+
 // "0.25 s", "30 s", "7 min", "3 h".
 std::string DurationWords(double seconds);
 
