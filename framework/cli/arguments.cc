@@ -206,14 +206,15 @@ void AddIncident(CLI::App& app, IncidentArguments& incident, int& status) {
   import->add_option("--out", incident.out,
                      "folder to write scenario and signature of the worst device to");
   import->add_flag("--json", incident.json, "as JSON");
-  import->callback([&] { status = ImportIncident(incident); });
-  CLI::App* compare = command->add_subcommand(
-      "compare", "say how far a reproduced log matches the field's (0 it does, 1 it does not)");
-  compare->add_option("field", incident.klog, "kernel log, or signature.json")->required();
-  compare->add_option("reproduced", incident.other, "kernel log, or signature.json")->required();
-  compare->add_flag("--json", incident.json, "as JSON");
-  compare->callback([&] { status = CompareIncidents(incident); });
-}
+  import->callback([&] { status = ImportIncident(incident);
+});
+CLI::App* compare = command->add_subcommand(
+    "compare", "say how far a reproduced log matches the field's (0 it does, 1 it does not)");
+compare->add_option("field", incident.klog, "kernel log, or signature.json")->required();
+compare->add_option("reproduced", incident.other, "kernel log, or signature.json")->required();
+compare->add_flag("--json", incident.json, "as JSON");
+compare->callback([&] { status = CompareIncidents(incident); });
+}  // namespace
 
 // As every program ends whose reader is gone, such as `head`.
 [[noreturn]] void EndByBrokenPipe() {
@@ -256,7 +257,7 @@ int ParseAndRun(CLI::App& app, int argc, char** argv, const int& status) {
   }
 }
 
-}  // namespace
+}  // namespace plugpull::cli
 
 int Fail(const Error& error) {
   const char* whose = error.code == ErrorCode::kInternal

@@ -81,10 +81,10 @@ void PrintIncident(const incident::Incident& incident) {
     const auto& one = incident.devices[i];
     fmt::print("\n");
     PrintWrapped("", one.summary);
-    PrintWrapped("  ", fmt::format("confidence {:.2f}: {}", one.confidence,
-                                   one.reasons.empty() ? "nothing speaks against it"
-                                                       : fmt::format("{}", fmt::join(one.reasons,
-                                                                                     ", "))));
+    PrintWrapped(
+        "  ", fmt::format("confidence {:.2f}: {}", one.confidence,
+                          one.reasons.empty() ? "nothing speaks against it"
+                                              : fmt::format("{}", fmt::join(one.reasons, ", "))));
   }
 }
 
@@ -144,9 +144,9 @@ int ImportIncident(const IncidentArguments& arguments) {
   std::string wrote;
   if (!arguments.out.empty()) {
     if (incident->devices.empty()) {
-      return Fail(UserError(fmt::format(
-          "{} says nothing of disks or file systems, so there is no scenario to write",
-          arguments.klog)));
+      return Fail(UserError(
+          fmt::format("{} says nothing of disks or file systems, so there is no scenario to write",
+                      arguments.klog)));
     }
     const auto& worst = incident->devices.front();
     const auto scenario = incident::ScenarioText(worst);

@@ -54,7 +54,7 @@ struct VolumeHistory {
 };
 
 struct HistoryResult {
-  std::vector<VolumeHistory> volumes;  // in the order in which the log names them
+  std::vector<VolumeHistory> volumes;         // in the order in which the log names them
   std::map<FileSystem, uint64_t> suppressed;  // messages that were not printed
   uint64_t dropped_events = 0;                // beyond kEventsMax
   uint64_t dropped_volumes = 0;               // events of volumes beyond kVolumesMax

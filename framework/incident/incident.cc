@@ -69,8 +69,8 @@ bool IsFirstFormat(const std::vector<Event>& events) {
 DeviceReport ReportOf(const VolumeHistory& history, const LogEnd& end) {
   DeviceReport report;
   report.names = history.names;
-  report.device = history.events.empty() ? history.names.back()
-                                         : history.names[history.events.back().name];
+  report.device =
+      history.events.empty() ? history.names.back() : history.names[history.events.back().name];
   report.fs = history.fs;
   report.options = UsualOptions(history);
   report.size_bytes = history.size_bytes;
@@ -100,9 +100,7 @@ int Badness(const DeviceReport& report) {
 }
 
 bool Worse(const DeviceReport& a, const DeviceReport& b) {
-  const auto rank = [](const DeviceReport& one) {
-    return std::pair(Badness(one), one.attempts);
-  };
+  const auto rank = [](const DeviceReport& one) { return std::pair(Badness(one), one.attempts); };
   return rank(a) != rank(b) ? rank(a) > rank(b) : a.first_line < b.first_line;
 }
 
@@ -147,7 +145,8 @@ std::vector<std::string> EventWords(const Loop& loop) {
 
 Result<Incident> ReadIncident(std::string_view klog) {
   if (klog.starts_with("\x1f\x8b") || klog.starts_with("\x28\xb5\x2f\xfd") ||
-      klog.starts_with("\xfd" "7zXZ")) {
+      klog.starts_with("\xfd"
+                       "7zXZ")) {
     return UserError("the log is compressed; unpack it first (zcat, zstdcat, xzcat)");
   }
   if (klog.starts_with("LPKSHHRH")) {

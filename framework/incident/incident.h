@@ -25,8 +25,8 @@ struct DeviceReport {
   std::optional<uint64_t> size_bytes;
   std::vector<std::string> uuids;
 
-  uint64_t attempts = 0;  // mounts that succeeded or failed
-  uint64_t mounts = 0;    // that succeeded
+  uint64_t attempts = 0;                       // mounts that succeeded or failed
+  uint64_t mounts = 0;                         // that succeeded
   std::array<uint64_t, kFailures> failures{};  // by Failure
   uint64_t attachments = 0;
   uint64_t re_attachments = 0;  // those before which the log already knew the disk

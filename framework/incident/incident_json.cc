@@ -10,14 +10,9 @@ using Json = nlohmann::ordered_json;  // keys in the order in which they are wri
 
 Json LoopJson(const std::optional<Loop>& loop) {
   if (!loop) return nullptr;
-  Json json = {{"events", EventWords(*loop)},
-               {"period_s", nullptr},
-               {"count", loop->whole},
-               {"cut_off", loop->cut_off},
-               {"alike", loop->alike},
-               {"closed", loop->closed},
-               {"period_min_s", nullptr},
-               {"period_max_s", nullptr}};
+  Json json = {{"events", EventWords(*loop)}, {"period_s", nullptr},    {"count", loop->whole},
+               {"cut_off", loop->cut_off},    {"alike", loop->alike},   {"closed", loop->closed},
+               {"period_min_s", nullptr},     {"period_max_s", nullptr}};
   if (loop->period) {
     json["period_s"] = loop->period->median_s;
     json["period_min_s"] = loop->period->min_s;

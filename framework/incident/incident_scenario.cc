@@ -23,10 +23,11 @@ constexpr size_t kCommentColumns = 96;
 // Source: Documentation/admin-guide/ext4.rst; tried on 6.1.
 bool IsPortable(const std::string& option) {
   for (const char* one :
-       {"data=ordered", "data=writeback", "data=journal", "barrier", "nobarrier", "barrier=0",
-        "barrier=1", "delalloc", "nodelalloc", "lazytime", "nolazytime", "noatime", "nodiratime",
-        "relatime", "discard", "nodiscard", "dioread_lock", "dioread_nolock", "auto_da_alloc",
-        "noauto_da_alloc", "errors=remount-ro", "errors=continue"}) {
+       {"data=ordered",      "data=writeback", "data=journal",   "barrier",       "nobarrier",
+        "barrier=0",         "barrier=1",      "delalloc",       "nodelalloc",    "lazytime",
+        "nolazytime",        "noatime",        "nodiratime",     "relatime",      "discard",
+        "nodiscard",         "dioread_lock",   "dioread_nolock", "auto_da_alloc", "noauto_da_alloc",
+        "errors=remount-ro", "errors=continue"}) {
     if (option == one) return true;
   }
   return option.starts_with("commit=") && option.size() <= 10 &&
@@ -126,9 +127,8 @@ std::string MissingWords(const DeviceReport& report) {
   }
   const uint64_t failed = report.attempts - report.mounts;
   if (failed > 0) {
-    parts.push_back(
-        fmt::format("the state of the disk on which {} failed",
-                    failed == 1 ? "a mount" : fmt::format("{} mounts", failed)));
+    parts.push_back(fmt::format("the state of the disk on which {} failed",
+                                failed == 1 ? "a mount" : fmt::format("{} mounts", failed)));
   }
   parts.emplace_back("the program that mounted it and what it did after a failure");
   return fmt::format("Described in words only, and not done by the steps below: {}.",
@@ -146,9 +146,9 @@ Result<IncidentScenario> MakeScenario(const DeviceReport& report) {
   Scenario& scenario = made.scenario;
   scenario.set_name(ScenarioName(report.device));
   const std::string kind = report.verdict.loop ? "a retry loop" : "mounts of the field";
-  scenario.set_summary(fmt::format("{} on {}: power cuts under the mount options of the field",
-                                   kind, report.device)
-                           .substr(0, kSummaryMax));
+  scenario.set_summary(
+      fmt::format("{} on {}: power cuts under the mount options of the field", kind, report.device)
+          .substr(0, kSummaryMax));
   scenario.add_label("incident");
   Disk* disk = scenario.add_disk();
   disk->set_name(kDisk);
@@ -186,7 +186,8 @@ Result<std::string> ScenarioText(const DeviceReport& report) {
   std::string text =
       "# proto-file: framework/proto/scenario.proto\n"
       "# proto-message: plugpull.Scenario\n#\n";
-  text += Comment("Made by `plugpull incident import` from a kernel log of the field. What it says:");
+  text +=
+      Comment("Made by `plugpull incident import` from a kernel log of the field. What it says:");
   text += "#\n" + Comment(report.summary) + "#\n";
   text += Comment(MissingWords(report));
   text += Comment(SizeWords(report, made.scenario));

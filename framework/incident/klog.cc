@@ -194,7 +194,8 @@ std::optional<int64_t> Elapsed(const Stamp& from, uint32_t from_boot, const Stam
   if (from.clock == Stamp::Clock::kNone || from.clock != to.clock) return std::nullopt;
   if (from.clock == Stamp::Clock::kBoot && from_boot != to_boot) return std::nullopt;
   // Lines of several processors may be out of order by a little.
-  if (to.us < from.us) return from.us - to.us <= kSecondUs ? std::optional<int64_t>(0) : std::nullopt;
+  if (to.us < from.us)
+    return from.us - to.us <= kSecondUs ? std::optional<int64_t>(0) : std::nullopt;
   return to.us - from.us;
 }
 

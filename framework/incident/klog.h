@@ -5,7 +5,8 @@
 // Forms, which may change from line to line:
 //   dmesg: plain, -t, -T, -H (-e), -d, -x, -r, -J, --time-format iso; with caller ids ("[   T12]")
 //   /dev/kmsg
-//   journalctl -k: short and its kin, short-iso, short-full, short-monotonic, short-unix, cat, json,
+//   journalctl -k: short and its kin, short-iso, short-full, short-monotonic, short-unix, cat,
+//   json,
 //     export; of a whole journal only what the kernel said
 //   syslog: RFC 3164 and RFC 5424, with or without priorities, rsyslog's files, busybox
 // Sources: dmesg(1) and dmesg.c of util-linux 2.38, journalctl(1), "Journal Export Formats" of

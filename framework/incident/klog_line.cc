@@ -121,16 +121,15 @@ bool TakeBracket(Scan& scan, LineClock& clock, ParsedLine& line) {
     const auto year = ctime.Take(" ") ? ctime.TakeNumber(4, 4) : std::nullopt;
     if (!month || !day || !time || !year) return false;
     at = ctime;
-    return finish(LineForm::kCtime, clock.Wall(static_cast<int>(*year), *month,
-                                               static_cast<int>(*day), *time));
+    return finish(LineForm::kCtime,
+                  clock.Wall(static_cast<int>(*year), *month, static_cast<int>(*day), *time));
   }
   if (const auto month = TakeMonth(at)) {  // dmesg -H: a new minute
     at.TakeSpaces();
     const auto day = at.TakeNumber(1, 2);
     const auto time = at.Take(" ") ? TakeTimeOfDay(at, false, '.') : std::nullopt;
     if (!day || !time) return false;
-    return finish(LineForm::kRelative,
-                  clock.RelativeMinute(*month, static_cast<int>(*day), *time));
+    return finish(LineForm::kRelative, clock.RelativeMinute(*month, static_cast<int>(*day), *time));
   }
   at.TakeSpaces();
   if (at.Take("+")) {
@@ -240,16 +239,18 @@ bool TakeRfc5424(Scan& scan, LineClock& clock, ParsedLine& line) {
   if (!at.Take(" ")) return false;
   at.TakeWord();  // host
   line.kernel &= at.TakeWord() == "kernel";
-  at.TakeWord();  // process
-  at.TakeWord();  // kind of message
+  at.TakeWord();        // process
+  at.TakeWord();        // kind of message
   if (!at.Take("-")) {  // structured data: [id name="value" ...]...
     while (at.Take("[")) {
       bool quoted = false;
       std::string_view rest = at.rest();
       size_t i = 0;
       for (; i < rest.size() && (quoted || rest[i] != ']'); ++i) {
-        if (rest[i] == '\\') ++i;
-        else if (rest[i] == '"') quoted = !quoted;
+        if (rest[i] == '\\')
+          ++i;
+        else if (rest[i] == '"')
+          quoted = !quoted;
       }
       at = Scan(rest.substr(std::min(i + 1, rest.size())));
     }
@@ -393,8 +394,8 @@ ParsedLine ParseLine(std::string_view text, LineClock& clock) {
   const bool priority = TakePriority(scan, line);
   if (!priority) TakeDecoded(scan, line);
   const bool rfc5424 = priority && TakeRfc5424(scan, clock, line);
-  const bool stamped = rfc5424 || TakeIso(scan, clock, line) || TakeBsd(scan, clock, line) ||
-                       TakeUnix(scan, line);
+  const bool stamped =
+      rfc5424 || TakeIso(scan, clock, line) || TakeBsd(scan, clock, line) || TakeUnix(scan, line);
   // Of two times the kernel's own counts: it is the finer one, and no message waits in it.
   const LineForm outer = line.form;
   if (TakeBracket(scan, clock, line)) {

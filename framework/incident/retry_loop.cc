@@ -269,9 +269,8 @@ bool TooSlow(const Loop& loop) {
 }
 
 bool HasMount(const Loop& loop) {
-  return std::any_of(loop.steps.begin(), loop.steps.end(), [](const CycleStep& step) {
-    return step.kind == Event::Kind::kMounted;
-  });
+  return std::any_of(loop.steps.begin(), loop.steps.end(),
+                     [](const CycleStep& step) { return step.kind == Event::Kind::kMounted; });
 }
 
 // Whether the closed cycles of one start of the machine are those of a loop.

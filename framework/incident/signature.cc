@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kFormat[] = "plugpull incident signature";
 constexpr int kVersion = 1;
-constexpr size_t kWordsMax = 64;      // of a list
+constexpr size_t kWordsMax = 64;       // of a list
 constexpr size_t kWordBytesMax = 128;  // of one of them
 
 std::string Words(const std::vector<std::string>& words) {
@@ -59,8 +59,8 @@ double CycleAgreement(std::vector<std::string> a, const std::vector<std::string>
 
 // Options that say what is so without them.
 bool IsDefault(const std::string& option) {
-  for (const char* one : {"data=ordered", "barrier", "barrier=1", "rw", "delalloc", "relatime",
-                          "errors=continue"}) {
+  for (const char* one :
+       {"data=ordered", "barrier", "barrier=1", "rw", "delalloc", "relatime", "errors=continue"}) {
     if (option == one) return true;
   }
   return false;
@@ -212,8 +212,8 @@ Result<Signature> ParseSignature(std::string_view text) {
     return UserError(fmt::format("\"format\" is not \"{}\"", kFormat));
   }
   if (!json.contains("version") || json["version"] != kVersion) {
-    return UserError(fmt::format("its version is not {}; write it again with this program",
-                                 kVersion));
+    return UserError(
+        fmt::format("its version is not {}; write it again with this program", kVersion));
   }
   Signature signature;
   if (!json.contains("filesystem") || !json["filesystem"].is_string() ||

@@ -12,8 +12,8 @@
 //   period 5       where both have times
 //   errors 5       I/O, journal and file system errors: there, or not
 // What is partly the same counts in part. Two signatures match when the score is at least
-// kScoreMatch, both loop or neither does, the file systems do not differ, and neither do the options
-// that order writes (the data mode, barriers).
+// kScoreMatch, both loop or neither does, the file systems do not differ, and neither do the
+// options that order writes (the data mode, barriers).
 #pragma once
 
 #include <optional>
@@ -30,8 +30,8 @@ inline constexpr double kScoreMatch = 0.85;
 inline constexpr size_t kSignatureBytesMax = 1 << 20;
 
 struct Signature {
-  std::string file_system;            // empty: not known
-  std::vector<std::string> options;   // sorted
+  std::string file_system;           // empty: not known
+  std::vector<std::string> options;  // sorted
   bool loop = false;
   std::vector<std::string> cycle;     // the events of one round
   std::vector<std::string> failures;  // kinds, sorted

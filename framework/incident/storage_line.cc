@@ -220,8 +220,8 @@ std::optional<StorageLine> ParseXfs(std::string_view text) {
   }
   if (text.starts_with("metadata I/O error")) return Of(LineKind::kIoError, kFs);
   if (text.starts_with("Metadata corruption detected") ||
-      text.starts_with("Metadata CRC error detected") ||
-      text.starts_with("Corruption ") || Contains(text, "has been shut down")) {
+      text.starts_with("Metadata CRC error detected") || text.starts_with("Corruption ") ||
+      Contains(text, "has been shut down")) {
     return Of(LineKind::kFileSystemError, kFs);
   }
   return std::nullopt;
@@ -296,7 +296,8 @@ std::optional<StorageLine> ParseFileSystem(std::string_view text) {
   return line;
 }
 
-// "Aborting journal on device vda-8.", "JBD2: Detected IO errors while flushing file data on vda-8".
+// "Aborting journal on device vda-8.", "JBD2: Detected IO errors while flushing file data on
+// vda-8".
 std::optional<StorageLine> ParseJournal(std::string_view text) {
   const bool aborts = text.starts_with("Aborting journal on device ");
   if (!aborts && !(text.starts_with("JBD2: ") && Contains(text, "rror"))) return std::nullopt;
@@ -408,8 +409,8 @@ std::optional<StorageLine> ParseOtherDisks(std::string_view text) {
 }
 
 std::optional<StorageLine> ParseBlockError(std::string_view text) {
-  for (const std::string_view before : {" error, dev ", "I/O error on dev ", "I/O error on device ",
-                                        "due to I/O error on "}) {
+  for (const std::string_view before :
+       {" error, dev ", "I/O error on dev ", "I/O error on device ", "due to I/O error on "}) {
     const size_t at = text.find(before);
     if (at == std::string_view::npos) continue;
     std::string_view name = text.substr(at + before.size());
@@ -453,10 +454,17 @@ const char* FileSystemName(FileSystem fs) {
 }
 
 const char* FailureWords(Failure failure) {
-  constexpr std::array<const char*, kFailures> kWords = {
-      "none",          "not recognised",    "superblock checksum", "unsupported features",
-      "bad geometry",  "group descriptors", "root inode",          "journal",
-      "read error",    "mount options",     "other"};
+  constexpr std::array<const char*, kFailures> kWords = {"none",
+                                                         "not recognised",
+                                                         "superblock checksum",
+                                                         "unsupported features",
+                                                         "bad geometry",
+                                                         "group descriptors",
+                                                         "root inode",
+                                                         "journal",
+                                                         "read error",
+                                                         "mount options",
+                                                         "other"};
   return kWords[static_cast<size_t>(failure)];
 }
 
@@ -475,7 +483,8 @@ std::string DiskOf(const std::string& device) {
   if (digits == device.size() || digits == 0) return device;
   for (const std::string_view letters : {"vd", "sd", "hd", "xvd"}) {
     const bool named = device.starts_with(letters) && digits > letters.size();
-    if (named && std::all_of(device.begin(), device.begin() + static_cast<long>(digits), IsLetter)) {
+    if (named &&
+        std::all_of(device.begin(), device.begin() + static_cast<long>(digits), IsLetter)) {
       return device.substr(0, digits);
     }
   }

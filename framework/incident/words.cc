@@ -78,8 +78,7 @@ std::string ErrorWords(const DeviceReport& report) {
     parts.push_back(Plural(report.journal_errors, "journal error", "journal errors"));
   }
   if (report.file_system_errors > 0) {
-    parts.push_back(
-        Plural(report.file_system_errors, "file system error", "file system errors"));
+    parts.push_back(Plural(report.file_system_errors, "file system error", "file system errors"));
   }
   if (report.read_only) parts.push_back("the file system stopped writing");
   if (report.recoveries > 0) {
@@ -108,8 +107,7 @@ void DescribeLoop(const KlogSummary& log, DeviceReport& report) {
                                over ? "which ended in the end" : "without an end", CycleWords(loop),
                                cycles, CountsWords(report));
   report.summary += PeriodWords(loop);
-  const bool unordered =
-      std::count(report.options.begin(), report.options.end(), "nobarrier") > 0;
+  const bool unordered = std::count(report.options.begin(), report.options.end(), "nobarrier") > 0;
   if (unordered) {
     report.summary +=
         " Barriers were off: each time the disk goes, it may lose what it had only cached.";
@@ -167,8 +165,7 @@ void DescribeRest(const KlogSummary& log, DeviceReport& report) {
   Evidence evidence(0.9);
   const uint64_t failed = report.attempts - report.mounts;
   evidence.Add(failed == 0 && report.attempts > 0, 0.05, "no mount failed");
-  evidence.Add(report.verdict.end == AttemptsEnd::kOpen, -0.3,
-               "it may go on where the log ends");
+  evidence.Add(report.verdict.end == AttemptsEnd::kOpen, -0.3, "it may go on where the log ends");
   evidence.Add(report.verdict.closed_cycles > 0 && !report.first_format, -0.1,
                "mounts began to fail more than once");
   evidence.Add(report.verdict.blank_each_time >= kCyclesMin, -0.4,

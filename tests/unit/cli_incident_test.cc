@@ -43,8 +43,7 @@ TEST_F(CliIncidentTest, TheLoopIsPrintedInWordsAndAsJson) {
   EXPECT_EQ(json["options"], (nlohmann::json{"data=writeback", "nobarrier"}));
   EXPECT_EQ(json["loop"]["count"], 4);
   EXPECT_EQ(json["loop"]["period_s"], nullptr);
-  EXPECT_EQ(json["loop"]["events"],
-            (nlohmann::json{"not recognised", "mounted", "re-attached"}));
+  EXPECT_EQ(json["loop"]["events"], (nlohmann::json{"not recognised", "mounted", "re-attached"}));
   EXPECT_EQ(json["loop"]["cut_off"], true);
   EXPECT_EQ(json["attempts"], 15);
   EXPECT_EQ(json["mounts"], 10);

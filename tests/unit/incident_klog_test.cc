@@ -131,9 +131,9 @@ TEST(IncidentKlog, ContinuationsBootsAndTimesThatGoBack) {
       "-- Boot 0123456789abcdef --\n"
       "[    0.000000] Linux version 6.1.0\n"
       "no stamp\n");
-  EXPECT_THAT(read.texts, ElementsAre("Linux version 6.1.0", "first", "and more of it",
-                                      "a little late", "far too late", "Linux version 6.1.0",
-                                      "no stamp"));
+  EXPECT_THAT(read.texts,
+              ElementsAre("Linux version 6.1.0", "first", "and more of it", "a little late",
+                          "far too late", "Linux version 6.1.0", "no stamp"));
   EXPECT_EQ(read.records[2].at.us, 2'000'000);
   EXPECT_EQ(read.records[4].boot, 0U);
   EXPECT_EQ(read.records[5].boot, 1U);
@@ -159,7 +159,8 @@ TEST(IncidentKlog, NulsAndControlCharactersAreLeftOut) {
 
 TEST(IncidentKlog, ALineOfAHundredMegabytesIsCut) {
   std::string log(100 << 20, 'x');
-  log += "\n[    1.000000] EXT4-fs (vdb): mounted filesystem with ordered data mode. Opts: (null)\n";
+  log +=
+      "\n[    1.000000] EXT4-fs (vdb): mounted filesystem with ordered data mode. Opts: (null)\n";
   const Read read = ReadAll(log);
   ASSERT_EQ(read.texts.size(), 2U);
   EXPECT_EQ(read.texts[0].size(), kLineBytesMax);

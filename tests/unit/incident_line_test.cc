@@ -37,7 +37,8 @@ TEST(IncidentLine, Ext4MountsOfAllKernels) {
   EXPECT_THAT(Parsed("EXT4-fs (vdo): mounted filesystem with writeback data mode.").options,
               ElementsAre("data=writeback"));
   EXPECT_THAT(Parsed("EXT4-fs (a): mounted filesystem with journalled data mode. Opts: "
-                     "nodelalloc,barrier=0,x\x01y").options,
+                     "nodelalloc,barrier=0,x\x01y")
+                  .options,
               ElementsAre("data=journal", "nodelalloc", "barrier=0"));
   EXPECT_THAT(Parsed("EXT4-fs (vdb): mounted filesystem " + uuid + " ro without journal.").options,
               ElementsAre("ro"));
@@ -70,17 +71,20 @@ TEST(IncidentLine, FailuresOfExt4) {
     EXPECT_FALSE(line.follows) << text;
     EXPECT_EQ(line.device, "dm-2");
   }
-  for (const char* text : {"mount failed", "error loading journal", "Could not load journal inode"}) {
+  for (const char* text :
+       {"mount failed", "error loading journal", "Could not load journal inode"}) {
     EXPECT_TRUE(Parsed(std::string("EXT4-fs (vdb): ") + text).follows) << text;
   }
 }
 
 TEST(IncidentLine, TroubleOfAMountedFileSystem) {
   EXPECT_EQ(Parsed("EXT4-fs error (device vdb): ext4_lookup:1857: inode #2: comm ls: iget: "
-                   "checksum invalid").kind,
+                   "checksum invalid")
+                .kind,
             LineKind::kFileSystemError);
   EXPECT_EQ(Parsed("EXT4-fs error (device vdb): ext4_journal_check_start:83: Detected aborted "
-                   "journal").kind,
+                   "journal")
+                .kind,
             LineKind::kJournalError);
   EXPECT_EQ(Parsed("EXT4-fs (vdb): Remounting filesystem read-only").kind, LineKind::kReadOnly);
   EXPECT_EQ(Parsed("EXT4-fs (vdb): recovery complete").kind, LineKind::kRecovered);
@@ -114,10 +118,10 @@ TEST(IncidentLine, DisksThatComeAndGo) {
   EXPECT_EQ(virtio.size_bytes, 53687091200U);
   EXPECT_EQ(Parsed("virtio_blk virtio18: [vdo] * 512-byte logical blocks").size_bytes,
             std::nullopt);
-  EXPECT_FALSE(ParseStorageLine(
-                   "virtio_blk virtio4: [vdb] new size: 209715200 512-byte logical blocks (107 "
-                   "GB/100 GiB)")
-                   .has_value());
+  EXPECT_FALSE(
+      ParseStorageLine("virtio_blk virtio4: [vdb] new size: 209715200 512-byte logical blocks (107 "
+                       "GB/100 GiB)")
+          .has_value());
   const StorageLine eject = Parsed("virtio-pci 0000:00:07.0: EDR: ACPI event 0x3 received");
   EXPECT_EQ(eject.kind, LineKind::kDetached);
   EXPECT_EQ(eject.slot, "0000:00:07.0");
@@ -139,8 +143,7 @@ TEST(IncidentLine, XfsAndBtrfs) {
   EXPECT_EQ(begins.kind, LineKind::kMountBegins);
   EXPECT_EQ(begins.uuid, uuid);
   EXPECT_EQ(Parsed("XFS (vdb): Ending clean mount").kind, LineKind::kMounted);
-  EXPECT_EQ(Parsed("XFS (vdb): Invalid superblock magic number").failure,
-            Failure::kNotRecognised);
+  EXPECT_EQ(Parsed("XFS (vdb): Invalid superblock magic number").failure, Failure::kNotRecognised);
   EXPECT_EQ(Parsed("XFS (vdb): Unmounting Filesystem " + uuid).kind, LineKind::kUnmounted);
   const StorageLine mounted = Parsed("BTRFS info (device vdb): first mount of filesystem " + uuid);
   EXPECT_EQ(mounted.kind, LineKind::kMounted);
@@ -149,9 +152,9 @@ TEST(IncidentLine, XfsAndBtrfs) {
   EXPECT_EQ(failed.kind, LineKind::kMountFailed);
   EXPECT_TRUE(failed.follows);
   EXPECT_EQ(Parsed("BTRFS info (device vdb state EA): forced readonly").device, "vdb");
-  EXPECT_EQ(Parsed("BTRFS: error (device dm-2 state EA) in cleanup_transaction:2068: errno=-30")
-                .device,
-            "dm-2");
+  EXPECT_EQ(
+      Parsed("BTRFS: error (device dm-2 state EA) in cleanup_transaction:2068: errno=-30").device,
+      "dm-2");
 }
 
 TEST(IncidentLine, OtherMessagesSayNothing) {

@@ -38,16 +38,15 @@ class Log {
     return Say(fmt::format("EXT4-fs ({}): {}", disk, why));
   }
   Log& Mount(const std::string& disk, const std::string& uuid = "") {
-    return Say(fmt::format("EXT4-fs ({}): mounted filesystem {}with ordered data mode. Quota mode: "
-                           "none.",
-                           disk, uuid.empty() ? "" : uuid + " r/w "));
+    return Say(
+        fmt::format("EXT4-fs ({}): mounted filesystem {}with ordered data mode. Quota mode: "
+                    "none.",
+                    disk, uuid.empty() ? "" : uuid + " r/w "));
   }
   Log& Unmount(const std::string& disk) {
     return Say(fmt::format("EXT4-fs ({}): unmounting filesystem.", disk));
   }
-  Log& Eject() {
-    return Say("virtio-pci 0000:00:07.0: EDR: ACPI event 0x3 received");
-  }
+  Log& Eject() { return Say("virtio-pci 0000:00:07.0: EDR: ACPI event 0x3 received"); }
   Log& Bus() { return Say("virtio-pci 0000:00:07.0: virtio_pci: leaving for legacy driver"); }
   const std::string& text() const { return text_; }
 
@@ -311,7 +310,12 @@ TEST(IncidentLoop, ADiskThatComesBackUnderOtherNames) {
   EXPECT_EQ(incident.devices[0].attempts, 12U);
   // Another place, or another size, is another disk.
   Log apart;
-  apart.At(100).Attach("vdc", "virtio9").Mount("vdc").After(9).Attach("vdd", "virtio10").Mount("vdd");
+  apart.At(100)
+      .Attach("vdc", "virtio9")
+      .Mount("vdc")
+      .After(9)
+      .Attach("vdd", "virtio10")
+      .Mount("vdd");
   EXPECT_EQ(Of(apart).devices.size(), 2U);
   std::string resized = log.text();
   resized.replace(resized.rfind("2097152"), 7, "4194304");
@@ -505,9 +509,9 @@ TEST(IncidentDevice, LimitsAreKeptAndSaid) {
 // Logs of this program's own guests: mounts and unmounts, and nothing to accuse.
 TEST(IncidentHealthy, LogsOfOwnGuests) {
   for (const std::string name : {"ordered", "writeback_nobarrier"}) {
-    const auto log = os::ReadFile(std::string(PLUGPULL_SOURCE_DIR) + "/tests/golden/recordings/" +
-                                      name + "/console.log",
-                                  Mebibytes(4));
+    const auto log = os::ReadFile(
+        std::string(PLUGPULL_SOURCE_DIR) + "/tests/golden/recordings/" + name + "/console.log",
+        Mebibytes(4));
     ASSERT_TRUE(log.ok()) << log.error().ToString();
     const Incident incident = Of(*log);
     EXPECT_FALSE(incident.devices.empty());

@@ -150,17 +150,27 @@ TEST(IncidentScenario, OfTheFieldLogsIsValidAndSaysTheSameAsItsMessage) {
   EXPECT_TRUE(MakeScenario(Field("healthy"))->scenario.expect().nothing());
 }
 
+TEST(IncidentScenario, TheOneBesideTheFieldsLogIsWhatIsMade) {
+  const auto kept = os::ReadFile(
+      std::string(PLUGPULL_SOURCE_DIR) + "/scenarios/incident/retry_loop.textproto", Mebibytes(1));
+  ASSERT_TRUE(kept.ok()) << kept.error().ToString();
+  const auto made = ScenarioText(Field("retry_loop"));
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(*kept, "# SPDX-License-Identifier: Apache-2.0\n" + *made);
+}
+
 TEST(IncidentScenario, WhateverTheOptionsTheScenarioIsValid) {
   DeviceReport report = Field("retry_loop");
   report.device = "DM-3.weird!name-that-is-long-000";
-  report.options = {"data=journal", "delalloc", "nobarrier",  "barrier=1", "ro",
+  report.options = {"data=journal", "delalloc", "nobarrier",   "barrier=1", "ro",
                     "commit=5",     "commit=x", "usrjquota=a", "noatime",   "relatime"};
   report.size_bytes = 3 << 20;
   const auto made = MakeScenario(report);
   ASSERT_TRUE(made.ok());
   EXPECT_THAT(made->scenario.step(1).mount().option(),
               ElementsAre("data=journal", "nobarrier", "commit=5", "noatime", "relatime"));
-  EXPECT_THAT(made->left_out, ElementsAre("barrier=1", "ro", "commit=x", "usrjquota=a", "delalloc"));
+  EXPECT_THAT(made->left_out,
+              ElementsAre("barrier=1", "ro", "commit=x", "usrjquota=a", "delalloc"));
   const auto text = ScenarioText(report);
   ASSERT_TRUE(text.ok());
   const auto loaded = scenario::LoadScenarioText(*text, "incident");

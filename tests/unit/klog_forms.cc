@@ -61,9 +61,9 @@ std::string Human(const std::vector<KernelMessage>& messages, int64_t start) {
   for (const KernelMessage& one : messages) {
     const std::string now = Date("%b%d %H:%M", start + one.us);
     const int64_t step = one.us - before;
-    log += now != minute ? fmt::format("[{}] {}\n", now, one.text)
-                         : fmt::format("[{:>+4}.{:06}] {}\n", step / kSecond, step % kSecond,
-                                       one.text);
+    log += now != minute
+               ? fmt::format("[{}] {}\n", now, one.text)
+               : fmt::format("[{:>+4}.{:06}] {}\n", step / kSecond, step % kSecond, one.text);
     minute = now;
     before = one.us;
   }
@@ -74,9 +74,10 @@ std::string DmesgJson(const std::vector<KernelMessage>& messages) {
   std::string log = "{\n   \"dmesg\": [";
   const char* comma = "";
   for (const KernelMessage& one : messages) {
-    log += fmt::format("{}{{\n         \"pri\": {},\n         \"time\": {},\n         \"msg\": {}\n"
-                       "      }}",
-                       comma, one.priority, Boot(one.us), nlohmann::json(one.text).dump());
+    log += fmt::format(
+        "{}{{\n         \"pri\": {},\n         \"time\": {},\n         \"msg\": {}\n"
+        "      }}",
+        comma, one.priority, Boot(one.us), nlohmann::json(one.text).dump());
     comma = ",";
   }
   return log + "\n   ]\n}\n";
@@ -104,8 +105,7 @@ std::map<std::string, std::string> AllForms(const std::vector<KernelMessage>& me
   using Format = std::function<std::string(const KernelMessage&, int64_t)>;
   const std::map<std::string, Format> lines = {
       {"dmesg", [](auto& m, int64_t) { return "[" + Boot(m.us) + "] " + m.text; }},
-      {"dmesg, callers",
-       [](auto& m, int64_t) { return "[" + Boot(m.us) + "][   T17] " + m.text; }},
+      {"dmesg, callers", [](auto& m, int64_t) { return "[" + Boot(m.us) + "][   T17] " + m.text; }},
       {"dmesg, callers apart",
        [](auto& m, int64_t) { return "[" + Boot(m.us) + "] [    C0] " + m.text; }},
       {"dmesg -d",
@@ -149,15 +149,20 @@ std::map<std::string, std::string> AllForms(const std::vector<KernelMessage>& me
          return Date("%Y-%m-%dT%H:%M:%S.000000+00:00 node kernel: ", w) + m.text;
        }},
       {"journal short-full",
-       [](auto& m, int64_t w) { return Date("%a %Y-%m-%d %H:%M:%S UTC node kernel: ", w) + m.text; }},
+       [](auto& m, int64_t w) {
+         return Date("%a %Y-%m-%d %H:%M:%S UTC node kernel: ", w) + m.text;
+       }},
       {"journal short-monotonic",
        [](auto& m, int64_t) { return "[" + Boot(m.us) + "] node kernel: " + m.text; }},
       {"journal short-unix",
-       [](auto& m, int64_t w) { return fmt::format("{}.000000 node kernel: {}", w / kSecond, m.text); }},
+       [](auto& m, int64_t w) {
+         return fmt::format("{}.000000 node kernel: {}", w / kSecond, m.text);
+       }},
       {"journal json", [](auto& m, int64_t w) { return JournalJson(m, w, false); }},
       {"journal json, bytes", [](auto& m, int64_t w) { return JournalJson(m, w, true); }},
       {"journal json-seq", [](auto& m, int64_t w) { return "\x1e" + JournalJson(m, w, false); }},
-      {"journal json-sse", [](auto& m, int64_t w) { return "data: " + JournalJson(m, w, false) + "\n"; }},
+      {"journal json-sse",
+       [](auto& m, int64_t w) { return "data: " + JournalJson(m, w, false) + "\n"; }},
       {"syslog 3164",
        [](auto& m, int64_t w) {
          return fmt::format("<{}>", m.priority) + Date("%b %e %H:%M:%S node kernel: ", w) + m.text;
@@ -178,7 +183,9 @@ std::map<std::string, std::string> AllForms(const std::vector<KernelMessage>& me
                 "[a@1 x=\"]\" y=\"\\\"\"][b@2] " + m.text;
        }},
       {"syslog, busybox",
-       [](auto& m, int64_t w) { return Date("%b %e %H:%M:%S node kern.info kernel: ", w) + m.text; }},
+       [](auto& m, int64_t w) {
+         return Date("%b %e %H:%M:%S node kern.info kernel: ", w) + m.text;
+       }},
   };
   std::map<std::string, std::string> forms;
   for (const auto& [name, format] : lines) {
