@@ -4,6 +4,7 @@
 //
 // Forms, which may change from line to line:
 //   dmesg: plain, -t, -T, -H (-e), -d, -x, -r, -J, --time-format iso; with caller ids ("[   T12]")
+//     (-H says the seconds of a new minute only roughly: its times are off by up to a minute)
 //   /dev/kmsg
 //   journalctl -k: short and its kin, short-iso, short-full, short-monotonic, short-unix, cat,
 //   json,

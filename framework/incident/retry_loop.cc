@@ -16,7 +16,7 @@ constexpr uint64_t kQuietRecords = 50;
 constexpr int64_t kLastingUs = 600 * kSecondUs;
 // mount(8) and its like try one type of file system after another within this.
 constexpr int64_t kBurstUs = 2 * kSecondUs;
-// Mounts of a disk in use follow each other more slowly than this.
+// A disk that is used is mounted for longer than this.
 constexpr int64_t kHastyUs = 10 * kSecondUs;
 
 // Events of one kind in a row.
@@ -24,6 +24,7 @@ struct Run {
   CycleStep step;
   const Event* first = nullptr;
   const Event* last = nullptr;
+  const Event* ended = nullptr;  // what ended a mount in order
   uint64_t repeats = 0;
   bool in_order = false;  // unmounted or ejected at its end
   bool ejected = false;
@@ -40,6 +41,7 @@ std::vector<Run> RunsOf(const std::vector<Event>& events, size_t begin, size_t e
     const Event& event = events[i];
     if (event.kind == Event::Kind::kUnmounted || event.kind == Event::Kind::kDetached) {
       if (!runs.empty()) {
+        if (!runs.back().in_order) runs.back().ended = &event;
         runs.back().in_order = true;
         runs.back().ejected |= event.kind == Event::Kind::kDetached;
       }
@@ -112,7 +114,8 @@ struct CycleFacts {
   bool only_not_recognised = true;
   bool in_order = false;  // the last mount ended so
   bool ejected = false;
-  bool hasty = false;  // mounted again at once
+  bool hasty = false;  // unmounted, or ejected, at once
+  bool kept = false;   // mounted again after it came back: it had kept what was on it
   uint32_t uuid = 0;   // of the last mount
   uint32_t name = 0;
   std::optional<int64_t> failing_us;
@@ -134,10 +137,10 @@ CycleFacts FactsOf(const std::vector<Run>& runs, const Cycle& cycle) {
       mounted = &run;
       facts.mounts += run.repeats;
       facts.uuid = run.last->uuid;
-      const auto all = Between(*run.first, *run.last);
-      if (run.repeats > 1 && all) {
-        facts.hasty |= *all < kHastyUs * static_cast<int64_t>(run.repeats - 1);
-      }
+      facts.kept |= facts.re_attached;
+      const auto held =
+          run.ended != nullptr ? Between(*run.last, *run.ended) : std::optional<int64_t>();
+      facts.hasty |= held && *held < kHastyUs;
     } else {
       facts.re_attached = true;
     }
@@ -161,8 +164,9 @@ CycleKind KindOf(const CycleFacts& facts, const CycleFacts& next) {
   }
   const bool formatted_once = facts.failures == 1 && facts.only_not_recognised;
   if (!formatted_once) return CycleKind::kBad;
+  if (facts.hasty) return CycleKind::kBad;
   if (facts.mounts > 1) {
-    return facts.ejected && !facts.hasty ? CycleKind::kBlankInOrder : CycleKind::kBad;
+    return facts.ejected && facts.kept ? CycleKind::kBlankInOrder : CycleKind::kBad;
   }
   if (facts.in_order || facts.name != next.name) return CycleKind::kBlankInOrder;
   return CycleKind::kBlank;

@@ -12,7 +12,8 @@
 // - mounts that fail and then succeed for good, or are given up: see `end`;
 // - a blank disk that is formatted when it comes. It fails once, is mounted once, and goes; under
 //   the same name the next blank disk comes. Whether that is one disk is told by the UUID of the
-//   file system; without it, by whether it went in order (unmounted, or ejected);
+//   file system; without it, by whether it was used at all, and went in order (unmounted, or
+//   ejected);
 // - failures far between that clear quickly and for long.
 #pragma once
 

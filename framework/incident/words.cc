@@ -140,6 +140,9 @@ std::string Story(const DeviceReport& report) {
         "for the first time, or one that is formatted again and again, which this log cannot tell",
         report.verdict.blank_each_time + 1);
   }
+  if (report.gave_up() && report.attempts == 1) {
+    return "the only mount failed, and was not tried again";
+  }
   if (report.gave_up()) {
     return report.mounts > 0 ? "mounts began to fail, and were given up"
                              : "mounts failed, and were given up";

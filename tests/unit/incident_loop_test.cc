@@ -349,25 +349,35 @@ TEST(IncidentLoop, BlankDisksAreToldByTheirUuid) {
   EXPECT_TRUE(Device(disks(true, false), "vdb").verdict.loop.has_value());
 }
 
-TEST(IncidentLoop, BlankDisksWithoutAUuidAreALoopOnlyWhenTheyVanish) {
-  const auto disks = [](bool in_order, int mounts) {
+TEST(IncidentLoop, BlankDisksWithoutAUuidAreALoopWhenNobodyUsesThem) {
+  const auto disks = [](bool eject, int mounts, double held) {
     Log log;
     log.At(100);
     for (int i = 0; i < 8; ++i) {
       log.Bus().Attach("vdb").After(1).Fail("vdb").After(1);
-      for (int k = 0; k < mounts; ++k) log.Mount("vdb").After(1).Unmount("vdb").After(1);
-      if (in_order) log.Eject();
+      for (int k = 0; k < mounts; ++k) log.Mount("vdb").After(held).Unmount("vdb").After(1);
+      if (eject) log.Eject();
       log.After(25);
     }
     return Of(log);
   };
-  const Incident orderly = disks(true, 1);
-  EXPECT_FALSE(orderly.devices[0].verdict.loop.has_value());
-  EXPECT_EQ(orderly.devices[0].verdict.blank_each_time, 7U);
-  EXPECT_THAT(orderly.devices[0].summary, HasSubstr("this log cannot tell"));
-  EXPECT_LE(orderly.devices[0].confidence, 0.6);
-  // The field's loop on a kernel that logs unmounts.
-  EXPECT_TRUE(disks(false, 2).devices[0].verdict.loop.has_value());
+  const Incident used = disks(true, 1, 60);
+  EXPECT_FALSE(used.devices[0].verdict.loop.has_value());
+  EXPECT_EQ(used.devices[0].verdict.blank_each_time, 7U);
+  EXPECT_THAT(used.devices[0].summary, HasSubstr("this log cannot tell"));
+  EXPECT_LE(used.devices[0].confidence, 0.6);
+  EXPECT_TRUE(disks(true, 1, 2).devices[0].verdict.loop.has_value());
+  // The field's loop on a kernel that logs unmounts, and one that logs ejections.
+  EXPECT_TRUE(disks(false, 2, 1).devices[0].verdict.loop.has_value());
+  EXPECT_TRUE(disks(true, 2, 60).devices[0].verdict.loop.has_value());
+}
+
+TEST(IncidentHealthy, TheHealthyLogManyTimesOver) {
+  std::string log;
+  for (int i = 0; i < 6; ++i) log += FieldLog("healthy") + "\n";
+  const Incident incident = Of(log);
+  ExpectNoLoop(incident);
+  EXPECT_EQ(incident.devices[0].attempts, 18U);
 }
 
 TEST(IncidentHealthy, ThreeDisksOneAfterAnother) {
