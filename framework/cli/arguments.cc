@@ -219,6 +219,28 @@ void AddLog(CLI::App& app, LogArguments& log, int& status) {
   convert->callback([&] { status = ConvertLog(log); });
 }
 
+void AddIncident(CLI::App& app, IncidentArguments& incident, int& status) {
+  CLI::App* command = app.add_subcommand("incident", "kernel logs from the field");
+  command->require_subcommand(1);
+  CLI::App* import = command->add_subcommand(
+      "import", "say what happened to the disks in a kernel log, and write a scenario of it");
+  import
+      ->add_option("klog", incident.klog,
+                   "dmesg in any of its forms, journalctl -k, a journal export, or syslog")
+      ->required();
+  import->add_option("--out", incident.out,
+                     "folder to write scenario and signature of the worst device to");
+  import->add_flag("--json", incident.json, "as JSON");
+  import->callback([&] { status = ImportIncident(incident);
+});
+CLI::App* compare = command->add_subcommand(
+    "compare", "say how far a reproduced log matches the field's (0 it does, 1 it does not)");
+compare->add_option("field", incident.klog, "kernel log, or signature.json")->required();
+compare->add_option("reproduced", incident.other, "kernel log, or signature.json")->required();
+compare->add_flag("--json", incident.json, "as JSON");
+compare->callback([&] { status = CompareIncidents(incident); });
+}  // namespace
+
 // As every program ends whose reader is gone, such as `head`.
 [[noreturn]] void EndByBrokenPipe() {
   ::signal(SIGPIPE, SIG_DFL);
@@ -260,7 +282,7 @@ int ParseAndRun(CLI::App& app, int argc, char** argv, const int& status) {
   }
 }
 
-}  // namespace
+}  // namespace plugpull::cli
 
 int Fail(const Error& error) {
   const char* whose = error.code == ErrorCode::kInternal
@@ -321,6 +343,8 @@ int Main(int argc, char** argv) {
 
   LogArguments log;
   AddLog(app, log, status);
+  IncidentArguments incident;
+  AddIncident(app, incident, status);
 
   ReportArguments report;
   CLI::App* report_command =

@@ -94,6 +94,15 @@ int ShowLog(const LogArguments& arguments);
 int LogStatistics(const LogArguments& arguments);
 int ConvertLog(const LogArguments& arguments);
 
+struct IncidentArguments {
+  std::string klog;
+  std::string other;  // of compare: the reproduced log
+  std::string out;    // folder to write; empty: none
+  bool json = false;
+};
+int ImportIncident(const IncidentArguments& arguments);
+int CompareIncidents(const IncidentArguments& arguments);
+
 struct ReportArguments {
   std::vector<std::string> folders;
   bool json = false;

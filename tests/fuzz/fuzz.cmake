@@ -33,6 +33,16 @@ plugpull_fuzz_target(crash_state_id
   SOURCES ${PROJECT_SOURCE_DIR}/framework/crashstate/crash_state_id.cc
   INCLUDES ${PROJECT_BINARY_DIR}/include/framework_crashstate
   DEPS framework_base fmt::fmt)
+# As above: its files without the one that makes scenarios.
+set(incident_files)
+foreach(file disk_history incident incident_json journal_entry klog klog_line retry_loop signature
+        storage_line words)
+  list(APPEND incident_files ${PROJECT_SOURCE_DIR}/framework/incident/${file}.cc)
+endforeach()
+plugpull_fuzz_target(incident
+  SOURCES ${incident_files}
+  INCLUDES ${PROJECT_BINARY_DIR}/include/framework_incident
+  DEPS framework_base fmt::fmt nlohmann_json::nlohmann_json)
 
 if(NOT PLUGPULL_FUZZ)
   return()
@@ -59,6 +69,7 @@ plugpull_fuzzer(journal FuzzJournal 1024)
 plugpull_fuzzer(recovery FuzzRecovery 1024)
 plugpull_fuzzer(consistency FuzzConsistency 1024)
 plugpull_fuzzer(crash_state_id FuzzCrashStateId 256)
+plugpull_fuzzer(incident FuzzIncident 4096)
 
 # What the stage "fuzz" runs: a name and the longest input, a line each.
 file(WRITE ${PROJECT_BINARY_DIR}/fuzzers.txt "${fuzzer_list}")

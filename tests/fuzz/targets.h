@@ -32,4 +32,7 @@ void FuzzConsistency(Input input);
 // Text: CrashStateId::Parse and ToString.
 void FuzzCrashStateId(Input input);
 
+// A kernel log in any form: ReadIncident and what is made of it. The same bytes as a signature.
+void FuzzIncident(Input input);
+
 }  // namespace plugpull::fuzz

@@ -26,8 +26,9 @@ constexpr uint64_t kCorpusBytesMax = 1 << 20;
 const std::map<std::string, std::function<void(Input)>>& Targets() {
   static const std::map<std::string, std::function<void(Input)>> targets = {
       {"consistency", FuzzConsistency}, {"crash_state_id", FuzzCrashStateId},
-      {"journal", FuzzJournal},         {"log_reader", FuzzLogReader},
-      {"recovery", FuzzRecovery},       {"superblock", FuzzSuperblock},
+      {"incident", FuzzIncident},       {"journal", FuzzJournal},
+      {"log_reader", FuzzLogReader},    {"recovery", FuzzRecovery},
+      {"superblock", FuzzSuperblock},
   };
   return targets;
 }

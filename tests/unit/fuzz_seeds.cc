@@ -12,6 +12,7 @@
 #include "framework/blocklog/mark.h"
 #include "framework/ext4/journal.h"
 #include "journal_builder.h"
+#include "klog_forms.h"
 #include "tests/fuzz/hostile_image.h"
 
 namespace plugpull::fuzz {
@@ -158,6 +159,45 @@ void AddIdSeeds(std::vector<Seed>& seeds) {
   }
 }
 
+// A short log that has something of everything, in every form, and a loop.
+void AddIncidentSeeds(std::vector<Seed>& seeds) {
+  const std::string log =
+      "virtio-pci 0000:00:07.0: virtio_pci: leaving for legacy driver\n"
+      "virtio_blk virtio4: [vdb] 2048 512-byte logical blocks (1.05 MB/1.00 MiB)\n"
+      "EXT4-fs (vdb1): VFS: Can't find ext4 filesystem\n"
+      "EXT4-fs (vdb1): barriers disabled\n"
+      "EXT4-fs (vdb1): mounted filesystem with writeback data mode. Opts: noatime\n"
+      "virtio-pci 0000:00:07.0: EDR: ACPI event 0x3 received\n";
+  const std::string more =
+      "EXT4-fs (dm-2): mounted filesystem 0f3b5a1e-9a57-4b50-8f0a-1d2c3b4a5968 r/w with ordered "
+      "data mode. Quota mode: none.\n"
+      "Aborting journal on device dm-2-8.\n"
+      "EXT4-fs (dm-2): Remounting filesystem read-only\n"
+      "I/O error, dev sdb, sector 8 op 0x1:(WRITE)\n"
+      "sd 2:0:0:0: [sdb] 2048 512-byte logical blocks: (1.05 MB/1.00 MiB)\n"
+      "sd 2:0:0:0: [sdb] Attached SCSI disk\n"
+      "nvme nvme1: pci function 0000:00:1f.0\n"
+      "XFS (nvme1n1): Mounting V5 Filesystem\nXFS (nvme1n1): Ending clean mount\n"
+      "BTRFS error (device loop0): open_ctree failed\n"
+      "EXT4-fs mount: 25 callbacks suppressed\n";
+  int number = 0;
+  const auto add = [&](const std::string& text) {
+    seeds.push_back({"incident", "log-" + std::to_string(number++), {text.begin(), text.end()}});
+  };
+  for (const auto& [form, text] : AllForms(WithTimes(log, 20'000'000))) add(text);
+  add(more);
+  add(log + log + log + log + log + more);
+  std::string failures;
+  for (int i = 0; i < 6; ++i) {
+    failures += "[" + std::to_string(10 * i) + ".500000] EXT4-fs (vdb): no journal found\n";
+  }
+  add(failures);
+  add("{\"format\": \"plugpull incident signature\", \"version\": 1, \"filesystem\": \"ext4\", "
+      "\"options\": [\"nobarrier\"], \"loop\": true, \"cycle\": [\"mounted\"], \"period_s\": 1.5, "
+      "\"failures\": [], \"success_share\": 0.5, \"io_errors\": true, \"journal_errors\": false, "
+      "\"filesystem_errors\": false}");
+}
+
 }  // namespace
 
 std::vector<NamedBytes> MakeBaseImages() {
@@ -182,6 +222,7 @@ std::vector<Seed> MakeSeeds(size_t images) {
   AddLogSeeds(seeds);
   AddImageSeeds(images, seeds);
   AddIdSeeds(seeds);
+  AddIncidentSeeds(seeds);
   return seeds;
 }
 

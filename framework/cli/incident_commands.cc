@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "framework/cli/commands.h"
+#include "framework/incident/incident.h"
+#include "framework/incident/incident_json.h"
+#include "framework/incident/incident_scenario.h"
+#include "framework/incident/signature.h"
+#include "framework/os/file.h"
+#include "framework/report/table.h"
+#include "framework/report/text.h"
+
+namespace plugpull::cli {
+namespace {
+
+constexpr int kColumns = 100;
+constexpr size_t kDevicesShown = 20;
+
+Result<incident::Incident> Import(const std::string& path) {
+  PP_ASSIGN_OR_RETURN(const std::string klog, os::ReadFile(path, incident::kKlogBytesMax));
+  auto read = incident::ReadIncident(klog);
+  if (!read.ok()) return WithContext(std::move(read).error(), path);
+  return read;
+}
+
+void PrintWrapped(const std::string& indent, const std::string& text) {
+  const int width = kColumns - static_cast<int>(indent.size());
+  for (const std::string& line : report::WrapToWidth(report::Printable(text), width)) {
+    fmt::print("{}{}\n", indent, line);
+  }
+}
+
+std::string LoopCell(const incident::DeviceReport& report) {
+  if (!report.verdict.loop) return report.gave_up() ? "no, gave up" : "no";
+  return fmt::format("{} cycles", report.verdict.loop->whole);
+}
+
+void PrintTable(const incident::Incident& incident) {
+  using report::Table;
+  Table table;
+  table.AddColumn("device", Table::Kind::kText);
+  table.AddColumn("file system", Table::Kind::kText);
+  table.AddColumn("options", Table::Kind::kText);
+  for (const char* title : {"attempts", "mounted", "re-plugs", "errors"}) {
+    table.AddColumn(title, Table::Kind::kNumber);
+  }
+  table.AddColumn("loop", Table::Kind::kText);
+  table.AddColumn("sure", Table::Kind::kNumber);
+  for (size_t i = 0; i < std::min(incident.devices.size(), kDevicesShown); ++i) {
+    const auto& one = incident.devices[i];
+    table.AddRow({{one.device},
+                  {incident::FileSystemName(one.fs)},
+                  {fmt::format("{}", fmt::join(one.options, ","))},
+                  {fmt::format("{}", one.attempts)},
+                  {fmt::format("{}", one.mounts)},
+                  {fmt::format("{}", one.re_attachments)},
+                  {fmt::format("{}", one.io_errors + one.journal_errors + one.file_system_errors)},
+                  {LoopCell(one)},
+                  {fmt::format("{:.2f}", one.confidence)}});
+  }
+  report::Style style;
+  style.width = kColumns;
+  fmt::print("{}", table.Render(style, 0));
+  if (incident.devices.size() > kDevicesShown) {
+    fmt::print("and {} more; --json has all of them\n", incident.devices.size() - kDevicesShown);
+  }
+}
+
+void PrintIncident(const incident::Incident& incident) {
+  const incident::KlogSummary& log = incident.log;
+  fmt::print("{}, {} lines, {} of the kernel\n", log.form, log.lines, log.records);
+  for (const std::string& note : incident.notes) PrintWrapped("  ", note);
+  if (incident.devices.empty()) {
+    fmt::print("The log says nothing of disks or file systems; no loop.\n");
+    return;
+  }
+  PrintTable(incident);
+  for (size_t i = 0; i < std::min(incident.devices.size(), kDevicesShown); ++i) {
+    const auto& one = incident.devices[i];
+    fmt::print("\n");
+    PrintWrapped("", one.summary);
+    PrintWrapped(
+        "  ", fmt::format("confidence {:.2f}: {}", one.confidence,
+                          one.reasons.empty() ? "nothing speaks against it"
+                                              : fmt::format("{}", fmt::join(one.reasons, ", "))));
+  }
+}
+
+// A user error unless the folder is new, or empty.
+Status CheckFolder(const std::string& folder) {
+  if (!os::Exists(folder)) return OkStatus();
+  if (os::IsFolder(folder)) {
+    PP_ASSIGN_OR_RETURN(const auto names, os::ListFolder(folder));
+    if (names.empty()) return OkStatus();
+  }
+  return UserError(fmt::format(
+      "{} is there already and is left as it is; name a new folder with --out", folder));
+}
+
+// All files or none: they are written to a folder beside it, which then takes its name.
+Status WriteFolder(const std::string& folder, const std::string& scenario,
+                   const std::string& signature) {
+  std::string target = folder;
+  while (target.size() > 1 && target.ends_with('/')) target.pop_back();
+  const std::string temporary = fmt::format("{}.{}.tmp", target, ::getpid());
+  if (os::Exists(temporary)) {
+    return UserError(fmt::format("{} is in the way; remove it", temporary));
+  }
+  PP_RETURN_IF_ERROR(os::MakeFolders(temporary));
+  Status written = os::WriteFileAtomic(temporary + "/signature.json", signature);
+  if (written.ok() && !scenario.empty()) {
+    written = os::WriteFileAtomic(temporary + "/scenario.textproto", scenario);
+  }
+  if (written.ok()) written = os::Rename(temporary, target);
+  if (!written.ok()) (void)os::RemoveAll(temporary);
+  return written;
+}
+
+Result<incident::Signature> SignatureIn(const std::string& path) {
+  PP_ASSIGN_OR_RETURN(const std::string bytes, os::ReadFile(path, incident::kKlogBytesMax));
+  if (incident::LooksLikeSignature(bytes)) {
+    auto signature = incident::ParseSignature(bytes);
+    if (!signature.ok()) return WithContext(std::move(signature).error(), path);
+    return signature;
+  }
+  auto read = incident::ReadIncident(bytes);
+  if (!read.ok()) return WithContext(std::move(read).error(), path);
+  if (read->devices.empty()) {
+    return UserError(fmt::format("{} says nothing of disks or file systems", path));
+  }
+  return incident::SignatureOf(read->devices.front());
+}
+
+}  // namespace
+
+int ImportIncident(const IncidentArguments& arguments) {
+  if (!arguments.out.empty()) {
+    if (const Status free = CheckFolder(arguments.out); !free.ok()) return Fail(free.error());
+  }
+  const auto incident = Import(arguments.klog);
+  if (!incident.ok()) return Fail(incident.error());
+  std::string wrote;
+  if (!arguments.out.empty()) {
+    if (incident->devices.empty()) {
+      return Fail(UserError(
+          fmt::format("{} says nothing of disks or file systems, so there is no scenario to write",
+                      arguments.klog)));
+    }
+    const auto& worst = incident->devices.front();
+    const auto scenario = incident::ScenarioText(worst);
+    // Without a scenario the signature is still of use.
+    if (!scenario.ok() && scenario.error().code != ErrorCode::kUser) return Fail(scenario.error());
+    const Status written = WriteFolder(arguments.out, scenario.ok() ? *scenario : "",
+                                       incident::RenderSignature(incident::SignatureOf(worst)));
+    if (!written.ok()) return Fail(written.error());
+    wrote = scenario.ok() ? fmt::format("{0}/scenario.textproto and {0}/signature.json, of {1}\n",
+                                        arguments.out, worst.device)
+                          : fmt::format("{}/signature.json; no scenario: {}\n", arguments.out,
+                                        scenario.error().message);
+  }
+  if (arguments.json) {
+    fmt::print("{}", incident::RenderIncidentJson(*incident));
+    return 0;
+  }
+  PrintIncident(*incident);
+  if (!wrote.empty()) fmt::print("\nwritten: {}", wrote);
+  return 0;
+}
+
+int CompareIncidents(const IncidentArguments& arguments) {
+  const auto field = SignatureIn(arguments.klog);
+  if (!field.ok()) return Fail(field.error());
+  const auto reproduced = SignatureIn(arguments.other);
+  if (!reproduced.ok()) return Fail(reproduced.error());
+  const incident::Comparison comparison = incident::Compare(*field, *reproduced);
+  if (arguments.json) {
+    fmt::print("{}", incident::RenderComparisonJson(comparison));
+    return comparison.match ? 0 : 1;
+  }
+  for (const auto& part : comparison.parts) {
+    const std::string agrees =
+        part.known ? fmt::format("{:3.0f} % of {:2}", part.agrees * 100, part.weight)
+                   : std::string("not counted");
+    fmt::print("  {:12} {:11}  {}\n", part.name, agrees, report::Printable(part.reason));
+  }
+  fmt::print("{}: {:.1f} of 100, {} are needed\n", comparison.match ? "match" : "no match",
+             comparison.score * 100, incident::kScoreMatch * 100);
+  return comparison.match ? 0 : 1;
+}
+
+}  // namespace plugpull::cli
