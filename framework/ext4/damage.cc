@@ -155,6 +155,12 @@ Status ZeroJournalSuperblock(DamageLayout& layout, Edits& edits) {
   return edits.Zero({runs.front().offset, kJournalSuperblockBytes});
 }
 
+// As debugfs's clri: the checksum is right, so that the missing inode is what is found.
+Status ClearInode(uint32_t inode, DamageLayout& layout, Edits& edits) {
+  PP_ASSIGN_OR_RETURN(const ByteRun at, layout.Inode(inode));
+  return edits.Put(at.offset, layout.ClearedInode(inode));
+}
+
 Status NameStructure(Damage damage, DamageTarget& target, Edits& edits) {
   PP_ASSIGN_OR_RETURN(DamageLayout layout, DamageLayout::Read(target));
   Result<ByteRun> run = ByteRun{};
@@ -163,11 +169,9 @@ Status NameStructure(Damage damage, DamageTarget& target, Edits& edits) {
       run = layout.GroupDescriptors();
       break;
     case ROOT_INODE_CLEARED:
-      run = layout.Inode(kRootInode);
-      break;
+      return ClearInode(kRootInode, layout, edits);
     case JOURNAL_INODE_CLEARED:
-      run = layout.Inode(kJournalInode);
-      break;
+      return ClearInode(kJournalInode, layout, edits);
     case JOURNAL_SUPERBLOCK_ZEROED:
       return ZeroJournalSuperblock(layout, edits);
     case BLOCK_BITMAP_ZEROED:

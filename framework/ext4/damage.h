@@ -54,8 +54,8 @@ struct DamagePiece {
 // Damages the target and returns what was written, in order. A user error when the step asks for
 // what is not there (no ext4, a path, a group, a byte past the end), cannot be understood, or would
 // change nothing; then nothing was written. The step's disk is not looked at, and its seed is taken
-// as it is. Symbolic links are not followed, and metadata other than the superblock keeps its
-// checksum, which is then wrong.
+// as it is. Symbolic links are not followed, and of metadata other than the superblock and
+// cleared inodes the checksum is wrong afterwards.
 Result<std::vector<DamagePiece>> ApplyDamage(const CorruptStep& step, DamageTarget& target);
 
 // "magic_zeroed", "superblock_field s_rev_level = 9", "raw at byte 4096 (512 bytes)".

@@ -13,6 +13,7 @@ namespace {
 constexpr uint32_t kCompatSparseSuper2 = 0x200;
 constexpr uint32_t kIncompatMetaBg = 0x10;
 constexpr uint32_t kIncompat64Bit = 0x80;
+constexpr uint32_t kIncompatChecksumSeed = 0x2000;
 constexpr uint32_t kRoCompatSparseSuper = 0x1;
 constexpr uint32_t kInodeFlagExtents = 0x80000;
 constexpr uint32_t kInodeFlagInlineData = 0x10000000;
@@ -24,6 +25,7 @@ constexpr uint32_t kOldInodeBytes = 128;
 constexpr uint32_t kOldDescriptorBytes = 32;
 constexpr uint32_t kMapAt = 40;  // i_block in the inode
 constexpr uint32_t kMapBytes = 60;
+constexpr size_t kInodeChecksumAt = 124;  // its lower half; the upper is beyond i_extra_isize
 constexpr uint16_t kExtentMagic = 0xf30a;
 constexpr size_t kExtentEntryBytes = 12;  // also of the header
 constexpr int kExtentDepthMax = 5;
@@ -80,6 +82,9 @@ Status DamageLayout::Parse(const SuperblockBytes& super) {
   inode_bytes_ = dynamic ? Get<uint16_t>(super, 0x58) : kOldInodeBytes;
   descriptor_bytes_ =
       (incompat_ & kIncompat64Bit) != 0 ? Get<uint16_t>(super, 0xfe) : kOldDescriptorBytes;
+  checksum_seed_ = (incompat_ & kIncompatChecksumSeed) != 0
+                       ? Get<uint32_t>(super, 0x270)
+                       : Crc32c(~0U, std::span<const uint8_t>(super).subspan(0x68, 16));
   backup_groups_ = {Get<uint32_t>(super, 0x24c), Get<uint32_t>(super, 0x250)};
   const auto bad = [](std::string_view field, uint64_t value) {
     return UserError(
@@ -176,6 +181,19 @@ Result<ByteRun> DamageLayout::Inode(uint32_t inode) {
   const uint64_t byte = index * inode_bytes_;
   PP_ASSIGN_OR_RETURN(const ByteRun block, Block(table + byte / block_bytes_, "an inode table"));
   return ByteRun{block.offset + byte % block_bytes_, inode_bytes_};
+}
+
+// Source: fs/ext4/inode.c, ext4_inode_csum. The generation is 0, and with i_extra_isize 0 there is
+// room for the checksum's lower half only.
+std::vector<uint8_t> DamageLayout::ClearedInode(uint32_t inode) const {
+  std::vector<uint8_t> bytes(inode_bytes_);
+  if ((ro_compat_ & kRoCompatMetadataCsum) == 0) return bytes;
+  std::array<uint8_t, 8> number_and_generation{};
+  std::memcpy(number_and_generation.data(), &inode, sizeof inode);
+  const uint32_t crc = Crc32c(Crc32c(checksum_seed_, number_and_generation), bytes);
+  bytes[kInodeChecksumAt] = static_cast<uint8_t>(crc);
+  bytes[kInodeChecksumAt + 1] = static_cast<uint8_t>(crc >> 8);
+  return bytes;
 }
 
 Status DamageLayout::AddBlocks(uint64_t first, uint64_t count, std::vector<ByteRun>& runs) {

@@ -41,6 +41,9 @@ class DamageLayout {
   Result<ByteRun> BlockBitmap(uint64_t group);
   Result<ByteRun> InodeBitmap(uint64_t group);
   Result<ByteRun> Inode(uint32_t inode);
+  // As many zeroes as an inode has bytes, with the checksum that such an inode must have where the
+  // file system has checksums.
+  std::vector<uint8_t> ClearedInode(uint32_t inode) const;
   // The blocks that the inode maps, by their place in it, without holes and without the blocks of
   // its map. At most kDamageBytesMax together.
   Result<std::vector<ByteRun>> InodeBlocks(uint32_t inode);
@@ -71,6 +74,7 @@ class DamageLayout {
   uint32_t inodes_count_ = 0;
   uint32_t inode_bytes_ = 0;
   uint32_t descriptor_bytes_ = 0;
+  uint32_t checksum_seed_ = 0;
   uint32_t compat_ = 0;
   uint32_t incompat_ = 0;
   uint32_t ro_compat_ = 0;

@@ -23,6 +23,7 @@ TEST(DamageSmokeTest, ThreeRowsAreAsExpected) {
     EXPECT_EQ(seen.mount, row.mount_6_1);
     EXPECT_TRUE(RE2::PartialMatch(seen.kernel_log, row.log)) << seen.kernel_log;
     EXPECT_EQ(seen.fsck_preen, row.fsck_preen);
+    EXPECT_EQ(seen.fsck_after, row.fsck_after);
     ++asked;
   }
   EXPECT_EQ(asked, 3);

@@ -37,12 +37,11 @@ std::string BlkidInWords(const Answer& answer) {
 
 DamageGuest::DamageGuest(const std::string& kernel) {
   Start(kernel);
-  if (machine_ && !::testing::Test::HasFatalFailure()) MakePristine();
-  ready_ = machine_ && !::testing::Test::HasFailure();
+  if (machine_) MakePristine();
 }
 
 DamageGuest::~DamageGuest() {
-  if (!ready_) return;
+  if (!machine_) return;
   GuestRequest off;
   off.mutable_power_off();
   Do(off);
@@ -122,6 +121,7 @@ void DamageGuest::MakePristine() {
   ASSERT_FALSE(Do(unmount).has_error());
   const Answer copied = Run({"dd", "if=" + device_, "of=" + pristine_device_, "bs=1M"});
   ASSERT_EQ(copied.exit_status(), 0) << copied.output();
+  ready_ = true;
 }
 
 void DamageGuest::Restore(const DamageRow& row) {
@@ -189,6 +189,7 @@ Observed DamageGuest::Ask(const DamageRow& row) {
     EXPECT_FALSE(Do(unmount).has_error());
   }
   seen.kernel_log = KernelLog();
+  seen.fsck_after = Run({"e2fsck", "-p", device_}).exit_status();
   Restore(row);
   seen.fsck_check = Run({"e2fsck", "-fn", device_}).exit_status();
   seen.fsck_preen = Run({"e2fsck", "-p", device_}).exit_status();
@@ -198,10 +199,10 @@ Observed DamageGuest::Ask(const DamageRow& row) {
 const std::vector<DamageRow>& DamageRows() {
   static const std::string kNotFound = "VFS: Can't find ext4 filesystem";
   static const std::vector<DamageRow> rows = {
-      {"none", false, {}, "0 TYPE=ext4", "ok", "ok", "", 0},
-      {"none, blank disk", true, {}, "2", "EINVAL", "EINVAL", kNotFound, 8},
-      {"magic_zeroed", false, {"damage: MAGIC_ZEROED"}, "2", "EINVAL", "EINVAL", kNotFound, 8},
-      {"first_1k_zeroed", false, {"damage: FIRST_1K_ZEROED"}, "0 TYPE=ext4", "ok", "ok", "", 0},
+      {"none", false, {}, "0 TYPE=ext4", "ok", "ok", "", 0, 0},
+      {"none, blank disk", true, {}, "2", "EINVAL", "EINVAL", kNotFound, 8, 8},
+      {"magic_zeroed", false, {"damage: MAGIC_ZEROED"}, "2", "EINVAL", "EINVAL", kNotFound, 8, 8},
+      {"first_1k_zeroed", false, {"damage: FIRST_1K_ZEROED"}, "0 TYPE=ext4", "ok", "ok", "", 0, 0},
       {"first_2k_zeroed",
        false,
        {"damage: FIRST_2K_ZEROED"},
@@ -209,6 +210,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"first_4k_zeroed",
        false,
@@ -217,6 +219,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"first_1m_zeroed",
        false,
@@ -225,6 +228,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"superblock_checksum",
        false,
@@ -233,6 +237,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EBADMSG",
        "EBADMSG",
        "VFS: Found ext4 filesystem with invalid superblock checksum.  Run e2fsck\\?",
+       8,
        8},
       {"unknown_incompat",
        false,
@@ -241,6 +246,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        "Couldn't mount because of unsupported optional features \\(80000\\)",
+       8,
        8},
       {"log_block_size",
        false,
@@ -249,6 +255,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        "Invalid log block size: 20",
+       8,
        8},
       {"inodes_per_group_zero",
        false,
@@ -257,6 +264,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        "invalid inodes per group: 0",
+       8,
        8},
       {"blocks_count_huge",
        false,
@@ -265,6 +273,16 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        "bad geometry: block count 1073741824 exceeds size of device",
+       8,
+       8},
+      {"superblock_field s_blocks_count_lo = 32768 (twice the disk)",
+       false,
+       {"superblock_field { field: 's_blocks_count_lo' value: 32768 }"},
+       "0 TYPE=ext4",
+       "EINVAL",
+       "EINVAL",
+       "bad geometry: block count 32768 exceeds size of device",
+       4,
        4},
       {"rev_level",
        false,
@@ -273,6 +291,7 @@ const std::vector<DamageRow>& DamageRows() {
        "ok, ro",
        "ok, ro",
        "revision level too high, forcing read-only mode",
+       8,
        8},
       {"group_descriptors_zeroed",
        false,
@@ -281,6 +300,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EUCLEAN",
        "EUCLEAN",
        "group descriptors corrupted!",
+       4,
        4},
       {"root_inode_cleared",
        false,
@@ -289,6 +309,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EUCLEAN",
        "EUCLEAN",
        "get root inode failed.*mount failed",
+       0,
        4},
       {"journal_superblock_zeroed",
        false,
@@ -297,6 +318,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        "JBD2: no valid journal superblock found",
+       1,
        1},
       {"journal_inode_cleared",
        false,
@@ -305,6 +327,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EUCLEAN",
        "no journal found",
+       1,
        1},
       {"block_bitmap_zeroed",
        false,
@@ -313,6 +336,7 @@ const std::vector<DamageRow>& DamageRows() {
        "ok",
        "ok",
        "",
+       0,
        0},
       {"inode_bitmap_zeroed",
        false,
@@ -321,6 +345,7 @@ const std::vector<DamageRow>& DamageRows() {
        "ok",
        "ok",
        "",
+       0,
        0},
       {"signature_mbr, blank disk",
        true,
@@ -329,8 +354,17 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
-      {"signature_mbr", false, {"damage: SIGNATURE_MBR"}, "0 TYPE=ext4", "ok", "ok", "", 0},
+      {"signature_mbr",
+       false,
+       {"damage: SIGNATURE_MBR"},
+       "0 TYPE=ext4 PTTYPE=dos",
+       "ok",
+       "ok",
+       "",
+       0,
+       0},
       {"signature_gpt, blank disk",
        true,
        {"damage: SIGNATURE_GPT"},
@@ -338,6 +372,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"signature_gpt",
        false,
@@ -346,6 +381,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"signature_luks, blank disk",
        true,
@@ -354,6 +390,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"signature_luks",
        false,
@@ -362,6 +399,7 @@ const std::vector<DamageRow>& DamageRows() {
        "ok",
        "ok",
        "",
+       0,
        0},
       {"signature_xfs, blank disk",
        true,
@@ -370,9 +408,10 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
-      {"signature_xfs", false, {"damage: SIGNATURE_XFS"}, "8", "ok", "ok", "", 0},
-      {"backup_superblocks", false, {"backup_superblocks {}"}, "0 TYPE=ext4", "ok", "ok", "", 0},
+      {"signature_xfs", false, {"damage: SIGNATURE_XFS"}, "8", "ok", "ok", "", 0, 0},
+      {"backup_superblocks", false, {"backup_superblocks {}"}, "0 TYPE=ext4", "ok", "ok", "", 0, 0},
       {"magic_zeroed and backup_superblocks",
        false,
        {"backup_superblocks {}", "damage: MAGIC_ZEROED"},
@@ -380,15 +419,17 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
-      {"superblock_field s_state = 2",
+      {"superblock_field s_state = 3 (clean, with errors)",
        false,
-       {"superblock_field { field: 's_state' value: 2 }"},
+       {"superblock_field { field: 's_state' value: 3 }"},
        "0 TYPE=ext4",
        "ok",
        "ok",
        "warning: mounting fs with errors, running e2fsck is recommended",
-       0},
+       1,
+       1},
       {"superblock_field s_max_mnt_count = 1, checksum left wrong",
        false,
        {"superblock_field { field: 's_max_mnt_count' value: 1 fix_checksum: false }"},
@@ -396,6 +437,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EBADMSG",
        "EBADMSG",
        "VFS: Found ext4 filesystem with invalid superblock checksum.  Run e2fsck\\?",
+       8,
        8},
       {"flip_bit in byte 1080 (s_magic)",
        false,
@@ -404,6 +446,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EINVAL",
        "EINVAL",
        kNotFound,
+       8,
        8},
       {"zap_inode_blocks of /d/f1 (a file)",
        false,
@@ -412,6 +455,7 @@ const std::vector<DamageRow>& DamageRows() {
        "ok",
        "ok",
        "",
+       0,
        0},
       {"zap_inode_blocks of inode 2 (the root folder)",
        false,
@@ -420,6 +464,7 @@ const std::vector<DamageRow>& DamageRows() {
        "ok",
        "ok",
        "",
+       0,
        0},
       {"raw at byte 2048 (one sector of the group descriptors)",
        false,
@@ -428,6 +473,7 @@ const std::vector<DamageRow>& DamageRows() {
        "EUCLEAN",
        "EUCLEAN",
        "group descriptors corrupted!",
+       4,
        4},
   };
   return rows;

@@ -21,6 +21,7 @@ struct Observed {
   std::string kernel_log;  // of the mount, without lines of success, joined by " / "
   int fsck_check = -1;     // exit status of e2fsck -fn
   int fsck_preen = -1;     // exit status of e2fsck -p
+  int fsck_after = -1;     // exit status of e2fsck -p behind the mount
 };
 
 struct DamageRow {
@@ -34,6 +35,7 @@ struct DamageRow {
   std::string mount_6_12;
   std::string log;
   int fsck_preen;
+  int fsck_after;
 };
 
 const std::vector<DamageRow>& DamageRows();

@@ -29,10 +29,10 @@ The disk has 16 MiB and holds an ext4 with 1 KiB blocks, 8 block groups, metadat
 - **blkid**: exit status of `blkid -p -s TYPE -s PTTYPE -o export`, and what it printed. 2: nothing was found; 8: several formats claim the disk.
 - **mount**: the errno of a read-write mount without options. "ok, ro": it succeeded, read-only.
 - **kernel log**: what the kernel logged of the mount, without its lines of success.
-- **e2fsck**: exit statuses of `e2fsck -fn` (looks at everything, writes nothing) and, of another copy, `e2fsck -p` (what boot scripts run). 0: nothing wrong, 1: repaired, 4: left wrong, 8: gave up.
+- **e2fsck**: exit statuses of `e2fsck -fn` (looks at everything, writes nothing), of `e2fsck -p` (what boot scripts run, and agents before they mount; it believes a superblock that says "clean"), and of `e2fsck -p` on a copy that the kernel was asked to mount first, where it may have noted an error. 0: nothing wrong, 1: repaired, 4: left wrong, 8: gave up.
 
-| Damage | blkid | mount 6.1 | mount 6.12 | Kernel log | e2fsck -fn | e2fsck -p |
-|---|---|---|---|---|---|---|
+| Damage | blkid | mount 6.1 | mount 6.12 | Kernel log | e2fsck -fn | e2fsck -p | e2fsck -p after mount |
+|---|---|---|---|---|---|---|---|
 )";
 
 std::string Cell(std::string text) {
@@ -47,16 +47,23 @@ std::string LogCell(const Observed& old_kernel, const Observed& new_kernel) {
                           or_nothing(new_kernel.kernel_log)));
 }
 
+std::string Both(int old_kernel, int new_kernel) {
+  return old_kernel == new_kernel ? std::to_string(old_kernel)
+                                  : fmt::format("6.1: {}, 6.12: {}", old_kernel, new_kernel);
+}
+
 std::string Line(const DamageRow& row, const Observed& old_kernel, const Observed& new_kernel) {
-  return fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", row.name, old_kernel.blkid,
+  return fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", row.name, old_kernel.blkid,
                      old_kernel.mount, new_kernel.mount, LogCell(old_kernel, new_kernel),
-                     old_kernel.fsck_check, old_kernel.fsck_preen);
+                     old_kernel.fsck_check, old_kernel.fsck_preen,
+                     Both(old_kernel.fsck_after, new_kernel.fsck_after));
 }
 
 void ExpectRow(const DamageRow& row, const std::string& mount, const Observed& seen) {
   EXPECT_EQ(seen.blkid, row.blkid);
   EXPECT_EQ(seen.mount, mount);
   EXPECT_EQ(seen.fsck_preen, row.fsck_preen);
+  EXPECT_EQ(seen.fsck_after, row.fsck_after);
   if (row.log.empty()) {
     EXPECT_EQ(seen.kernel_log, "");
   } else {
