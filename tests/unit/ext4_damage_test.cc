@@ -80,8 +80,8 @@ void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
 std::vector<Shape> Shapes() {
   return {
       {"modern", {}},
-      {"blocks_of_4096", {.block_bytes = "4096", .mib = 16, .more = {"-J", "size=4"}}},
-      {"groups", {.mib = 24, .more = {"-J", "size=1", "-g", "2048"}}},
+      {"blocks_of_4096", {.block_bytes = "4096", .mib = 8, .more = {"-J", "size=4"}}},
+      {"groups", {.mib = 12, .more = {"-J", "size=1", "-g", "1024"}}},
       {"indirect", {.features = "none,has_journal,filetype,sparse_super,large_file,resize_inode"}},
   };
 }
@@ -237,23 +237,23 @@ TEST(DamageTest, FieldsCoverTheSuperblock) {
 }
 
 TEST(DamageTest, BackupsAreThoseThatE2fsckFinds) {
-  const Image good = MakeExt4({.mib = 24, .more = {"-J", "size=1", "-g", "2048"}});
+  const Image good = MakeExt4({.mib = 12, .more = {"-J", "size=1", "-g", "1024"}});
   Image image = good;
   Damaged("damage: FIRST_2K_ZEROED", image);
   Image backup = image;
-  EXPECT_EQ(E2fsck(backup, {"-fy", "-b", "2049", "-B", "1024"}).status & ~3, 0);
+  EXPECT_EQ(E2fsck(backup, {"-fy", "-b", "1025", "-B", "1024"}).status & ~3, 0);
   // Groups 1, 3, 5, 7 and 9 of 12.
   image = good;
   EXPECT_EQ(Damaged("backup_superblocks {}", image).size(), 5u);
   Damaged("damage: FIRST_2K_ZEROED", image);
-  for (const char* block : {"2049", "6145", "10241", "14337", "18433"}) {
+  for (const char* block : {"1025", "3073", "5121", "7169", "9217"}) {
     backup = image;
     EXPECT_EQ(E2fsck(backup, {"-fn", "-b", block, "-B", "1024"}).status & 8, 8) << block;
   }
   image = good;
   const auto one = Damaged("backup_superblocks { group: 3 }", image);
   ASSERT_EQ(one.size(), 1u);
-  EXPECT_EQ(one[0].offset, 6145u * 1024);
+  EXPECT_EQ(one[0].offset, 3073u * 1024);
   EXPECT_THAT(Refusal("backup_superblocks { group: 2 }", image),
               HasSubstr("those that have: 1, 3, 5, 7, 9"));
   Image small = MakeExt4();
