@@ -32,17 +32,7 @@ class Edits {
 
   // Bytes that are there already are not written, unless `always`.
   Status Put(uint64_t offset, std::vector<uint8_t> after, bool always = false) {
-    const uint64_t size = target_.size_bytes();
-    if (offset > size || after.size() > size - offset) {
-      return UserError(
-          fmt::format("bytes {} to {} are past the end of the disk, which has {} bytes", offset,
-                      offset + after.size() - 1, size));
-    }
-    bytes_ += after.size();
-    if (bytes_ > kDamageBytesMax) {
-      return UserError(
-          fmt::format("a damage of more than {} bytes is asked for; split it", kDamageBytesMax));
-    }
+    PP_RETURN_IF_ERROR(Count(offset, after.size()));
     DamagePiece piece;
     piece.offset = offset;
     piece.before.resize(after.size());
@@ -54,8 +44,7 @@ class Edits {
   }
   Status Zero(const ByteRun& run) {
     // Before there is memory for it.
-    if (run.length > kDamageBytesMax)
-      return Put(run.offset, std::vector<uint8_t>(kDamageBytesMax + 1));
+    if (run.length > kDamageBytesMax) return TooLarge();
     return Put(run.offset, std::vector<uint8_t>(run.length));
   }
 
@@ -70,6 +59,21 @@ class Edits {
   }
 
  private:
+  static Error TooLarge() {
+    return UserError(
+        fmt::format("a damage of more than {} bytes is asked for; split it", kDamageBytesMax));
+  }
+  Status Count(uint64_t offset, uint64_t length) {
+    const uint64_t size = target_.size_bytes();
+    if (offset > size || length > size - offset) {
+      return UserError(
+          fmt::format("{} bytes from byte {} on are past the end of the disk, which has {} bytes",
+                      length, offset, size));
+    }
+    bytes_ += length;
+    return bytes_ > kDamageBytesMax ? Status(TooLarge()) : OkStatus();
+  }
+
   DamageTarget& target_;
   std::vector<DamagePiece> pieces_;
   uint64_t bytes_ = 0;

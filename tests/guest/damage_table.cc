@@ -17,7 +17,7 @@ namespace plugpull {
 namespace {
 
 constexpr Bytes kDiskBytes = Mebibytes(16);
-constexpr Millis kCallMax{120'000};
+constexpr Millis kCallMax{300'000};
 constexpr Millis kBootMax{180'000};
 constexpr char kMountPoint[] = "/data";
 
