@@ -43,7 +43,8 @@ class RunCampaignTest : public ::testing::Test {
     Scenario small = loaded->scenario;
     small.mutable_guest()->set_boot_timeout_ms(1000);
     for (Step& step : *small.mutable_step()) step.set_timeout_ms(1000);
-    Expand(small);
+    small_ = small;
+    Expand(small_);
     auto workdir = Workdir::Open(folder_ / "out");
     ASSERT_TRUE(workdir.ok());
     workdir_ = std::make_unique<Workdir>(*std::move(workdir));
@@ -61,9 +62,9 @@ class RunCampaignTest : public ::testing::Test {
     ASSERT_TRUE(plans.ok()) << plans.error().ToString();
     plans_ = *std::move(plans);
   }
-  // The same plan with one more step at its end.
+  // The same plans with one more step at their end.
   void AddStep(const std::string& text) {
-    Scenario longer = plans_.at(0).scenario();
+    Scenario longer = small_;
     Step& step = *longer.add_step();
     ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &step)) << text;
     step.set_timeout_ms(1000);
@@ -156,6 +157,7 @@ class RunCampaignTest : public ::testing::Test {
   }
 
   TestFolder folder_;
+  Scenario small_;
   std::vector<scenario::Plan> plans_;
   std::unique_ptr<Workdir> workdir_;
   std::vector<uint8_t> log_;
@@ -366,14 +368,11 @@ TEST_F(RunCampaignTest, TheKernelsLogIsHeldAgainstWhatTheStepDemands) {
       return reply;
     };
   };
-  const std::vector<scenario::Plan> plain = plans_;
   AddStep("kernel_log { has: '^EXT4-fs .*mounted' lacks: 'error' }");
   EXPECT_FALSE(RunOne(Script(logs(false))).has_error());
   ExpectGuestError(Script(logs(true)), HasSubstr("more than its buffer holds"));
-  plans_ = plain;
   AddStep("kernel_log { has: 'EXT4-fs error' }");
   ExpectGuestError(Script(logs(false)), HasSubstr("no line of the kernel's log matches"));
-  plans_ = plain;
   AddStep("kernel_log { lacks: 'dm-[0-9]' }");
   ExpectGuestError(Script(logs(false)), HasSubstr("EXT4-fs (dm-1): mounted filesystem"));
 }
