@@ -2,11 +2,13 @@
 #include "framework/run/guest_session.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "framework/base/prng.h"
+#include "framework/ext4/damage.h"
 #include "framework/image/poison.h"
 #include "framework/scenario/validate.h"
 #include "framework/workload/generator.h"
@@ -40,6 +42,11 @@ std::string StepWord(const Step& step) {
       return fmt::format("mark on {}", step.mark().disk());
     case Step::kSync:
       return "sync";
+    case Step::kCorrupt:
+      return fmt::format("corrupt {}: {}", step.corrupt().disk(),
+                         ext4::DamageInWords(step.corrupt()));
+    case Step::kKernelLog:
+      return "kernel_log";
     case Step::KIND_NOT_SET:
       break;
   }
@@ -181,7 +188,7 @@ Status GuestSession::RunSteps() {
     ++number;
     const std::string word = StepWord(step);
     progress_(word);
-    Status status = RunStep(step, Millis(step.timeout_ms()));
+    Status status = RunStep(step, number, Millis(step.timeout_ms()));
     if (!status.ok())
       return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
   }
@@ -189,7 +196,7 @@ Status GuestSession::RunSteps() {
   return Finish();
 }
 
-Status GuestSession::RunStep(const Step& step, Millis timeout) {
+Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
   switch (step.kind_case()) {
     case Step::kMkfs:
       return Mkfs(step.mkfs(), timeout);
@@ -209,6 +216,10 @@ Status GuestSession::RunStep(const Step& step, Millis timeout) {
       const auto answer = Ask(std::move(request), timeout);
       return answer.ok() ? OkStatus() : Status(answer.error());
     }
+    case Step::kCorrupt:
+      return Corrupt(step.corrupt(), number, timeout);
+    case Step::kKernelLog:
+      return CheckKernelLog(step.kernel_log(), timeout);
     case Step::KIND_NOT_SET:
       break;
   }
@@ -234,10 +245,11 @@ Status GuestSession::Mkfs(const MkfsStep& step, Millis timeout) {
   run.add_argv(devices_.at(step.disk()));
   run.add_environment(kMkfsTime);
   run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
-  return RunToExit(std::move(request), timeout, 0);
+  const auto output = RunToExit(std::move(request), timeout, 0);
+  return output.ok() ? OkStatus() : Status(output.error());
 }
 
-Status GuestSession::RunToExit(GuestRequest request, Millis timeout, int expected) {
+Result<std::string> GuestSession::RunToExit(GuestRequest request, Millis timeout, int expected) {
   const std::string program = request.run_program().argv(0);
   // The guest ends the program at the timeout; it gets a little longer to say so.
   PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(request), timeout + kControlTimeout));
@@ -250,7 +262,7 @@ Status GuestSession::RunToExit(GuestRequest request, Millis timeout, int expecte
     return GuestError(fmt::format("{} ended with status {}, expected {}; it said:\n{}", program,
                                   answer.exit_status(), expected, Tail(answer.output())));
   }
-  return OkStatus();
+  return answer.output();
 }
 
 Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
@@ -336,7 +348,62 @@ Status GuestSession::RunCommand(const CommandStep& step, Millis timeout) {
   *run.mutable_argv() = step.argv();
   run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
   run.set_mark_disk(step.mark_disk());
-  return RunToExit(std::move(request), timeout, static_cast<int>(step.expect_exit()));
+  PP_ASSIGN_OR_RETURN(const std::string output,
+                      RunToExit(std::move(request), timeout, static_cast<int>(step.expect_exit())));
+  if (!RE2::PartialMatch(output, "(?m)" + step.expect_output())) {
+    return GuestError(
+        fmt::format("{} printed nothing that matches \"{}\" (expect_output); it "
+                    "said:\n{}",
+                    step.argv(0), step.expect_output(), Tail(output)));
+  }
+  return OkStatus();
+}
+
+Status GuestSession::Corrupt(const CorruptStep& step, int number, Millis timeout) {
+  GuestRequest request;
+  *request.mutable_corrupt() = step;
+  PP_ASSIGN_OR_RETURN(Answer answer, AskRaw(std::move(request), timeout));
+  if (answer.has_error()) {
+    return answer.error().infrastructure() ? GuestError(answer.error().message())
+                                           : UserError(answer.error().message());
+  }
+  DamageEvidence& evidence = damage_.emplace_back(std::move(*answer.mutable_damage_evidence()));
+  evidence.set_step(static_cast<uint32_t>(number));
+  evidence.set_disk(step.disk());
+  return OkStatus();
+}
+
+Status GuestSession::CheckKernelLog(const KernelLogStep& step, Millis timeout) {
+  GuestRequest request;
+  request.mutable_take_kernel_log();
+  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(request), timeout));
+  const auto find = [&answer](const std::string& pattern) -> const KernelLine* {
+    const RE2 compiled(pattern, RE2::Quiet);
+    for (const KernelLine& line : answer.kernel_line()) {
+      if (RE2::PartialMatch(line.text(), compiled)) return &line;
+    }
+    return nullptr;
+  };
+  std::string shown;
+  for (const KernelLine& line : answer.kernel_line()) shown += line.text() + "\n";
+  for (const std::string& pattern : step.has()) {
+    if (find(pattern) != nullptr) continue;
+    return GuestError(fmt::format("no line of the kernel's log matches \"{}\"; it logged:\n{}",
+                                  pattern, Tail(shown)));
+  }
+  for (const std::string& pattern : step.lacks()) {
+    if (const KernelLine* line = find(pattern)) {
+      return GuestError(
+          fmt::format("a line of the kernel's log matches \"{}\": {}", pattern, line->text()));
+    }
+  }
+  if (answer.kernel_log_cut() && step.lacks_size() > 0) {
+    return GuestError(
+        "the kernel has logged more than its buffer holds, so nothing can be said of "
+        "what it did not log; ask more often, or enlarge it with kernel_argument: "
+        "\"log_buf_len=16M\"");
+  }
+  return OkStatus();
 }
 
 Status GuestSession::Mark(const std::string& disk, const std::string& kind,

@@ -45,6 +45,7 @@ class GuestSession {
 
   const std::string& kernel_release() const { return kernel_release_; }
   const std::vector<WorkloadTrace>& traces() const { return traces_; }
+  const std::vector<DamageEvidence>& damage() const { return damage_; }
   const DiskFiles& files(const std::string& disk) const { return files_.at(disk); }
   const std::vector<std::string>& tables(const std::string& disk) const { return tables_.at(disk); }
   // Why the recording lacks something; empty when it does not.
@@ -55,14 +56,17 @@ class GuestSession {
       : plan_(plan), progress_(std::move(progress)) {}
 
   Status SetUpDisks();
-  Status RunStep(const Step& step, Millis timeout);
+  // `number`: its position, from 1.
+  Status RunStep(const Step& step, int number, Millis timeout);
   Status Mkfs(const MkfsStep& step, Millis timeout);
   Status MountDisk(const MountStep& step, Millis timeout);
   Status Unmount(const UnmountStep& step, Millis timeout);
   Status RunFiles(const WorkloadStep& step, Millis timeout);
   Status RunCommand(const CommandStep& step, Millis timeout);
-  // Runs a program and demands an exit status.
-  Status RunToExit(GuestRequest request, Millis timeout, int expected);
+  Status Corrupt(const CorruptStep& step, int number, Millis timeout);
+  Status CheckKernelLog(const KernelLogStep& step, Millis timeout);
+  // Runs a program, demands an exit status, and returns what it printed.
+  Result<std::string> RunToExit(GuestRequest request, Millis timeout, int expected);
   Status Mark(const std::string& disk, const std::string& kind, const std::string& text);
   Status Drain(const std::string& disk);
   Status Finish();
@@ -82,6 +86,7 @@ class GuestSession {
   std::set<std::string> has_base_;              // disks whose base is marked
   std::set<std::string> writeback_;             // disks that were mounted data=writeback
   std::vector<WorkloadTrace> traces_;
+  std::vector<DamageEvidence> damage_;
   std::string kernel_release_;
   std::string incomplete_reason_;
   std::unique_ptr<vm::Machine> machine_;

@@ -137,6 +137,7 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
   if (const auto version = vm::QemuVersion(); version.ok()) manifest.set_qemu_version(*version);
   if (!session.incomplete_reason().empty())
     manifest.set_incomplete_reason(session.incomplete_reason());
+  for (const DamageEvidence& damage : session.damage()) *manifest.add_damage() = damage;
   PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));

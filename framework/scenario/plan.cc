@@ -156,6 +156,12 @@ Expect PlanMaker::ExpectOf(const std::vector<const AxisValue*>& values,
 }
 
 void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
+  if (settings.no_corrupt()) {
+    auto& steps = *plan.mutable_step();
+    steps.erase(std::remove_if(steps.begin(), steps.end(),
+                               [](const Step& step) { return step.has_corrupt(); }),
+                steps.end());
+  }
   for (Step& step : *plan.mutable_step()) {
     if (step.has_mount()) {
       step.mutable_mount()->mutable_option()->MergeFrom(settings.mount_option());
@@ -190,7 +196,12 @@ void PlanMaker::ResolveSteps(Scenario& plan) {
   for (const Disk& disk : plan.disk()) {
     if (HasLog(disk)) log_disks.push_back(disk.name());
   }
+  const auto derived = [&plan](std::string_view name, uint64_t index) {
+    const uint64_t seed = DeriveSeed(plan.seed(), name, index);
+    return seed == 0 ? 1 : seed;
+  };
   uint64_t workloads = 0;
+  uint64_t flips = 0;
   for (Step& step : *plan.mutable_step()) {
     if (step.has_mkfs()) {
       const auto texts = step.mkfs().option();
@@ -202,9 +213,13 @@ void PlanMaker::ResolveSteps(Scenario& plan) {
     if (step.has_workload()) {
       const uint64_t index = workloads++;
       if (step.workload().seed() == 0) {
-        const uint64_t derived = DeriveSeed(plan.seed(), "workload", index);
-        step.mutable_workload()->set_seed(derived == 0 ? 1 : derived);
+        step.mutable_workload()->set_seed(derived("workload", index));
       }
+    }
+    if (step.has_corrupt() && step.corrupt().has_flip_bit()) {
+      const uint64_t index = flips++;
+      FlipBitDamage& flip = *step.mutable_corrupt()->mutable_flip_bit();
+      if (flip.seed() == 0) flip.set_seed(derived("flip_bit", index));
     }
     if (step.has_command() && !step.command().has_mark_disk() && log_disks.size() == 1) {
       step.mutable_command()->set_mark_disk(log_disks.front());

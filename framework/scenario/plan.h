@@ -25,7 +25,8 @@ class Plan {
   //  - variants, axes and cells are gone, their settings applied;
   //  - fields that have a default in scenario.proto are all set, so that a recording keeps its
   //    meaning when a default changes;
-  //  - every disk has a serial, every workload a seed other than 0, mkfs options are single words,
+  //  - every disk has a serial, every workload and every flip_bit a seed
+  //    other than 0, mkfs options are single words,
   //    and a command has its mark_disk when only one disk has a log;
   //  - the checks are written out, with their enumerators and oracles;
   //  - expect is this plan's, with `nothing` set when nothing is listed.

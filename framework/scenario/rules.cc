@@ -152,6 +152,8 @@ void RuleChecker::CheckText(const std::string& text, const FieldDescriptor* fiel
   if (text.size() > length_max) {
     reporter_.Add(at, fmt::format("{} has {} bytes; at most {} are allowed", field->name(),
                                   text.size(), length_max));
+  } else if (field->type() == FieldDescriptor::TYPE_BYTES) {
+    return;  // any bytes
   } else if (text.find('\0') != std::string::npos) {
     reporter_.Add(
         at, fmt::format("{} is {}; a NUL byte is not allowed in it", field->name(), Quoted(text)));

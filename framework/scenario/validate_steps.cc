@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The steps in their order: what is mounted where, and what has a file system.
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <algorithm>
 #include <array>
@@ -8,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "framework/ext4/damage.h"
 #include "framework/scenario/mount_options.h"
 #include "framework/scenario/validation.h"
 #include "framework/scenario/words.h"
@@ -64,6 +66,8 @@ bool OrderKnown(const Validation& v) {
         return !step.mount().disk().empty() && !step.mount().at().empty();
       case Step::kUnmount:
         return !step.unmount().at().empty();
+      case Step::kCorrupt:
+        return !step.corrupt().disk().empty();
       case Step::KIND_NOT_SET:
         return false;
       default:
@@ -90,6 +94,9 @@ class StepChecker {
   void CheckMountOptions(const MountStep& mount, const SourceNode& node);
   void CheckUnmount(const UnmountStep& unmount, const SourceNode& node);
   void CheckCommand(const CommandStep& command, const SourceNode& node);
+  void CheckCorruption(const CorruptStep& corrupt, const SourceNode& node);
+  void CheckKernelLog(const KernelLogStep& step, const SourceNode& node);
+  void CheckPattern(const std::string& pattern, const SourceLocation& at);
   void CheckType(const std::string& type, const SourceLocation& at);
   // Diagnoses a place where nothing is mounted.
   void CheckMounted(const std::string& at, const SourceLocation& place);
@@ -135,6 +142,10 @@ void StepChecker::CheckStep(const Step& step, const SourceNode& node) {
       return CheckLogDisk(v_, step.mark().disk(), mark.Locate(MarkStep::kDiskFieldNumber),
                           "so there is no log that a mark could stand in");
     }
+    case Step::kCorrupt:
+      return CheckCorruption(step.corrupt(), Sub(node, Step::kCorruptFieldNumber));
+    case Step::kKernelLog:
+      return CheckKernelLog(step.kernel_log(), Sub(node, Step::kKernelLogFieldNumber));
     default:
       return;  // kinds without fields; a step without a kind is found by its rule
   }
@@ -228,6 +239,43 @@ void StepChecker::CheckCommand(const CommandStep& command, const SourceNode& nod
     CheckLogDisk(v_, command.mark_disk(), node.Locate(CommandStep::kMarkDiskFieldNumber),
                  "so plugpull-mark has nothing to write to");
   }
+  CheckPattern(command.expect_output(), node.Locate(CommandStep::kExpectOutputFieldNumber));
+}
+
+void StepChecker::CheckCorruption(const CorruptStep& corrupt, const SourceNode& node) {
+  CheckCorrupt(v_, corrupt, node);
+  const SourceLocation& at = node.Locate(CorruptStep::kDiskFieldNumber);
+  const std::string mounted_at = MountPointOf(corrupt.disk());
+  if (!mounted_at.empty()) {
+    Order(at, fmt::format("corrupt on disk {}, which is mounted at {}; unmount it first",
+                          corrupt.disk(), mounted_at));
+  }
+  const bool declared = std::ranges::count(v_.disks, corrupt.disk()) > 0;
+  if (declared && ext4::NeedsFileSystem(corrupt) && !formatted_.contains(corrupt.disk())) {
+    Order(at, fmt::format("disk {} has no file system yet that {} could damage; put a mkfs step "
+                          "before",
+                          corrupt.disk(), ext4::DamageInWords(corrupt)));
+  }
+}
+
+void StepChecker::CheckKernelLog(const KernelLogStep& step, const SourceNode& node) {
+  if (step.has_size() + step.lacks_size() == 0 && node.broken.empty()) {
+    v_.reporter.Add(node.name,
+                    "kernel_log demands nothing; write has: \"...\" or lacks: \"...\" in it");
+  }
+  for (int i = 0; i < step.has_size(); ++i) {
+    CheckPattern(step.has(i), node.Locate(KernelLogStep::kHasFieldNumber, i));
+  }
+  for (int i = 0; i < step.lacks_size(); ++i) {
+    CheckPattern(step.lacks(i), node.Locate(KernelLogStep::kLacksFieldNumber, i));
+  }
+}
+
+void StepChecker::CheckPattern(const std::string& pattern, const SourceLocation& at) {
+  const RE2 compiled(pattern, RE2::Quiet);
+  if (compiled.ok()) return;
+  v_.reporter.Add(
+      at, fmt::format("{} is no regular expression (RE2): {}", Quoted(pattern), compiled.error()));
 }
 
 }  // namespace

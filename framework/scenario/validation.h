@@ -66,6 +66,9 @@ class UniqueNames {
   std::map<std::string, SourceLocation> seen_;
 };
 
+// validate_corrupt.cc: a corrupt step by itself, without its place among the others.
+void CheckCorrupt(const Validation& v, const CorruptStep& step, const SourceNode& node);
+
 // validate_fill.cc: poisoned disks, and the oracle that needs one.
 void CheckFills(const Validation& v);
 // What a variant or an axis value adds to the mkfs of poisoned disks.

@@ -3,6 +3,7 @@
 // of its run, leaves no recording, and keeps the console. One that does everything right, and
 // leaves the log of a real guest, goes the whole way.
 #include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -42,9 +43,8 @@ class RunCampaignTest : public ::testing::Test {
     Scenario small = loaded->scenario;
     small.mutable_guest()->set_boot_timeout_ms(1000);
     for (Step& step : *small.mutable_step()) step.set_timeout_ms(1000);
-    auto plans = scenario::ExpandPlans(small);
-    ASSERT_TRUE(plans.ok()) << plans.error().ToString();
-    plans_ = *std::move(plans);
+    small_ = small;
+    Expand(small_);
     auto workdir = Workdir::Open(folder_ / "out");
     ASSERT_TRUE(workdir.ok());
     workdir_ = std::make_unique<Workdir>(*std::move(workdir));
@@ -55,6 +55,20 @@ class RunCampaignTest : public ::testing::Test {
     ASSERT_TRUE(log.ok() && traces.ok());
     log_ = *std::move(log);
     trace_ = traces->at(0);
+  }
+
+  void Expand(const Scenario& scenario) {
+    auto plans = scenario::ExpandPlans(scenario);
+    ASSERT_TRUE(plans.ok()) << plans.error().ToString();
+    plans_ = *std::move(plans);
+  }
+  // The same plans with one more step at their end.
+  void AddStep(const std::string& text) {
+    Scenario longer = small_;
+    Step& step = *longer.add_step();
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &step)) << text;
+    step.set_timeout_ms(1000);
+    Expand(longer);
   }
 
   // As a guest that did what the golden recording says, until `on_request` says otherwise.
@@ -143,6 +157,7 @@ class RunCampaignTest : public ::testing::Test {
   }
 
   TestFolder folder_;
+  Scenario small_;
   std::vector<scenario::Plan> plans_;
   std::unique_ptr<Workdir> workdir_;
   std::vector<uint8_t> log_;
@@ -306,6 +321,76 @@ TEST_F(RunCampaignTest, ReportsKeepTheOrderOfThePlansAndOneFailureStopsNoOther) 
   EXPECT_TRUE(reports.run(2).as_expected());
   EXPECT_EQ(reports.run(1).error_kind(), "environment");
   EXPECT_EQ(report::ExitStatus(reports), 3);
+}
+
+TEST_F(RunCampaignTest, WhatACorruptStepDidIsInTheRecording) {
+  AddStep("corrupt { disk: 'vol' damage: MAGIC_ZEROED }");
+  const RunReport report =
+      RunOne(Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+        if (!request.has_corrupt()) return std::nullopt;
+        EXPECT_EQ(request.corrupt().damage(), MAGIC_ZEROED);
+        FakeReply reply;
+        reply.answer.mutable_damage_evidence()->set_damage("magic_zeroed");
+        reply.answer.mutable_damage_evidence()->add_piece()->set_offset(1080);
+        return reply;
+      }));
+  EXPECT_FALSE(report.has_error()) << report.error();
+  const auto reader = recording::Reader::Open(report.recording());
+  ASSERT_TRUE(reader.ok()) << reader.error().ToString();
+  ASSERT_EQ(reader->manifest().damage_size(), 1);
+  const DamageEvidence& damage = reader->manifest().damage(0);
+  EXPECT_EQ(static_cast<int>(damage.step()), plans_[0].scenario().step_size());
+  EXPECT_EQ(damage.disk(), "vol");
+  EXPECT_EQ(damage.piece(0).offset(), 1080u);
+}
+
+TEST_F(RunCampaignTest, DamageToWhatIsNotThereIsTheScenariosMistake) {
+  AddStep("corrupt { disk: 'vol' zap_inode_blocks { path: '/none' } }");
+  const RunReport report =
+      RunOne(Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+        if (!request.has_corrupt()) return std::nullopt;
+        FakeReply reply;
+        reply.answer.mutable_error()->set_message("the file system has no /none");
+        return reply;
+      }));
+  EXPECT_EQ(report.error_kind(), "user");
+  EXPECT_THAT(report.error(), AllOf(HasSubstr("corrupt vol: zap_inode_blocks of /none"),
+                                    HasSubstr("has no /none")));
+}
+
+TEST_F(RunCampaignTest, TheKernelsLogIsHeldAgainstWhatTheStepDemands) {
+  const auto logs = [](bool cut) {
+    return [cut](const GuestRequest& request) -> std::optional<FakeReply> {
+      if (!request.has_take_kernel_log()) return std::nullopt;
+      FakeReply reply;
+      reply.answer.add_kernel_line()->set_text("EXT4-fs (dm-1): mounted filesystem");
+      reply.answer.set_kernel_log_cut(cut);
+      return reply;
+    };
+  };
+  AddStep("kernel_log { has: '^EXT4-fs .*mounted' lacks: 'error' }");
+  EXPECT_FALSE(RunOne(Script(logs(false))).has_error());
+  ExpectGuestError(Script(logs(true)), HasSubstr("more than its buffer holds"));
+  AddStep("kernel_log { has: 'EXT4-fs error' }");
+  ExpectGuestError(Script(logs(false)), HasSubstr("no line of the kernel's log matches"));
+  AddStep("kernel_log { lacks: 'dm-[0-9]' }");
+  ExpectGuestError(Script(logs(false)), HasSubstr("EXT4-fs (dm-1): mounted filesystem"));
+}
+
+TEST_F(RunCampaignTest, WhatACommandPrintsIsHeldAgainstTheStep) {
+  const auto prints = [](const std::string& text) {
+    return [text](const GuestRequest& request) -> std::optional<FakeReply> {
+      if (!request.has_run_program() || request.run_program().argv(0) != "blkid") {
+        return std::nullopt;
+      }
+      FakeReply reply;
+      reply.answer.set_output(text);
+      return reply;
+    };
+  };
+  AddStep("command { argv: 'blkid' expect_output: '^TYPE=ext4$' }");
+  EXPECT_FALSE(RunOne(Script(prints("UUID=1\nTYPE=ext4\n"))).has_error());
+  ExpectGuestError(Script(prints("TYPE=xfs\n")), HasSubstr("nothing that matches"));
 }
 
 }  // namespace

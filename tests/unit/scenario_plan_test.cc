@@ -130,6 +130,24 @@ TEST(ScenarioPlanTest, DropBarriersIsNotDoubled) {
   EXPECT_EQ(plans[0].scenario().disk(0).layer_size(), 2);
 }
 
+TEST(ScenarioPlanTest, CorruptStepsGetASeedAndCanBeLeftOut) {
+  const std::vector<Plan> plans = Expand(
+      "name: 'a' disk { name: 'vol' layer { log_writes {} } } step { mkfs { disk: 'vol' } }"
+      "step { corrupt { disk: 'vol' flip_bit {} } }"
+      "step { corrupt { disk: 'vol' flip_bit { seed: 4 } } }"
+      "step { corrupt { disk: 'vol' superblock_field { field: 's_state' value: 2 } } }"
+      "variant { name: 'damaged' } variant { name: 'healthy' settings { no_corrupt: true } }");
+  ASSERT_EQ(plans.size(), 2U);
+  const Scenario& damaged = plans[0].scenario();
+  ASSERT_EQ(damaged.step_size(), 4);
+  EXPECT_EQ(damaged.step(1).corrupt().flip_bit().seed(), DeriveSeed(1, "flip_bit", 0));
+  EXPECT_FALSE(damaged.step(1).corrupt().flip_bit().has_offset());
+  EXPECT_EQ(damaged.step(2).corrupt().flip_bit().seed(), 4U);
+  EXPECT_TRUE(damaged.step(3).corrupt().superblock_field().has_fix_checksum());
+  ASSERT_EQ(plans[1].scenario().step_size(), 1);
+  EXPECT_TRUE(plans[1].scenario().step(0).has_mkfs());
+}
+
 TEST(ScenarioPlanTest, AMatrixIsEveryCombinationInOrder) {
   const std::vector<Plan> plans = Expand(std::string(kBase) + R"(
 expect { found: METADATA_INCONSISTENT }

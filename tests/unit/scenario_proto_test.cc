@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// scenario.proto is the reference of the language: every field says what it is, and its rule can be
-// read by the validator.
+// scenario.proto, with what it imports, is the reference of the language: every field says what it
+// is, and its rule can be read by the validator.
 #include <gtest/gtest.h>
 #include <re2/re2.h>
 
@@ -25,12 +25,20 @@ void ForEachField(const Descriptor* message, const Visit& visit) {
   }
 }
 
+// scenario.proto, and what it imports of the language.
+const std::vector<const FileDescriptor*>& LanguageFiles() {
+  static const std::vector<const FileDescriptor*> files = {Scenario::descriptor()->file(),
+                                                           CorruptStep::descriptor()->file()};
+  return files;
+}
+
 // Works on the text: what protoc makes of the file has no comments.
-TEST(ScenarioProtoTest, EveryFieldHasAComment) {
-  const auto text = os::ReadFile(
-      std::string(PLUGPULL_SOURCE_DIR) + "/framework/proto/scenario.proto", Mebibytes(1));
+void ExpectComments(const FileDescriptor* file) {
+  const auto text =
+      os::ReadFile(std::string(PLUGPULL_SOURCE_DIR) + "/" + file->name(), Mebibytes(1));
   ASSERT_TRUE(text.ok()) << text.error().ToString();
-  const RE2 field_start(R"(\s*(optional|repeated|[A-Z]\w+)\s+[\w.]+(\s+\w+)?\s*=\s*\d+.*)");
+  const RE2 field_start(
+      R"(\s*(optional|repeated|uint32|uint64|string|bytes|[A-Z]\w+)\s+[\w.]+(\s+\w+)?\s*=\s*\d+.*)");
   std::istringstream lines(*text);
   int fields = 0;
   int number = 0;
@@ -47,23 +55,25 @@ TEST(ScenarioProtoTest, EveryFieldHasAComment) {
       }
       const bool beside = whole.find("//", whole.find(';')) != std::string::npos;
       EXPECT_TRUE(comment_above || beside)
-          << "scenario.proto:" << number << ": no comment above or beside " << whole;
+          << file->name() << ":" << number << ": no comment above or beside " << whole;
       comment_above = false;
       continue;
     }
     comment_above = first != std::string::npos && line.compare(first, 2, "//") == 0;
   }
   int declared = 0;
-  const FileDescriptor* file = Scenario::descriptor()->file();
   for (int i = 0; i < file->message_type_count(); ++i) {
     ForEachField(file->message_type(i), [&declared](const FieldDescriptor*) { ++declared; });
   }
   EXPECT_EQ(fields, declared) << "this test does not see every field";
 }
 
+TEST(ScenarioProtoTest, EveryFieldHasAComment) {
+  for (const FileDescriptor* file : LanguageFiles()) ExpectComments(file);
+}
+
 // The validator relies on all of these.
-TEST(ScenarioProtoTest, EveryRuleMakesSense) {
-  const FileDescriptor* file = Scenario::descriptor()->file();
+void ExpectSensibleRules(const FileDescriptor* file) {
   for (int i = 0; i < file->message_type_count(); ++i) {
     ForEachField(file->message_type(i), [](const FieldDescriptor* field) {
       const FieldRule& found = field->options().GetExtension(rule);
@@ -88,6 +98,10 @@ TEST(ScenarioProtoTest, EveryRuleMakesSense) {
       }
     });
   }
+}
+
+TEST(ScenarioProtoTest, EveryRuleMakesSense) {
+  for (const FileDescriptor* file : LanguageFiles()) ExpectSensibleRules(file);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "framework/os/fd.h"
+#include "vm/guest/corrupt.h"
 #include "vm/guest/mounts.h"
 #include "vm/guest/program.h"
 #include "vm/guest/shell.h"
@@ -20,6 +21,7 @@ namespace {
 // A disk may have been plugged in a moment ago.
 constexpr Millis kDiskWaitMax{10'000};
 constexpr size_t kDisksMax = 64;
+constexpr size_t kKernelLinesMax = 20'000;  // in one answer
 
 // The operation itself was refused: a result, not a fault of ours.
 Answer Refused(const std::string& what, int error_number) {
@@ -114,6 +116,10 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       return Answer();
     case GuestRequest::kOpenShell:
       return Shell();
+    case GuestRequest::kCorrupt:
+      return Corrupt(request.corrupt());
+    case GuestRequest::kTakeKernelLog:
+      return KernelLines();
     case GuestRequest::kMountState: {
       Answer answer;
       PP_ASSIGN_OR_RETURN(*answer.mutable_state_report(), MountAndReport(request.mount_state()));
@@ -219,6 +225,34 @@ Result<Answer> Executor::TearDown(const TearDownDisk& request) {
   PP_RETURN_IF_ERROR(disk->TearDown());
   disks_.erase(request.disk());
   return Answer();
+}
+
+Result<Answer> Executor::Corrupt(const CorruptStep& step) {
+  PP_ASSIGN_OR_RETURN(const DiskStack* disk, Find(step.disk()));
+  auto evidence = CorruptDevice(disk->top_path(), step);
+  Answer answer;
+  if (evidence.ok()) {
+    *answer.mutable_damage_evidence() = *std::move(evidence);
+    return answer;
+  }
+  // What the disk does not have is the scenario's mistake, not the guest's.
+  if (evidence.error().code != ErrorCode::kUser) return std::move(evidence).error();
+  answer.mutable_error()->set_message(evidence.error().ToString());
+  answer.mutable_error()->set_infrastructure(false);
+  return answer;
+}
+
+Result<Answer> Executor::KernelLines() {
+  if (!kernel_log_) {
+    PP_ASSIGN_OR_RETURN(kernel_log_, KernelLog::Open(KernelLog::From::kStart));
+  }
+  Answer answer;
+  bool cut = false;
+  for (KernelLine& line : kernel_log_->Take(kKernelLinesMax, cut)) {
+    *answer.add_kernel_line() = std::move(line);
+  }
+  answer.set_kernel_log_cut(cut);
+  return answer;
 }
 
 Result<Answer> Executor::Shell() {

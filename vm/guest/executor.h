@@ -6,11 +6,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "framework/base/result.h"
 #include "framework/proto/guest.pb.h"
 #include "vm/guest/disk_stack.h"
+#include "vm/guest/kernel_log.h"
 
 namespace plugpull::guest {
 
@@ -36,11 +38,14 @@ class Executor {
   Result<Answer> Mark(const WriteMark& request);
   Result<Answer> Query(const QueryDisk& request);
   Result<Answer> TearDown(const TearDownDisk& request);
+  Result<Answer> Corrupt(const CorruptStep& step);
+  Result<Answer> KernelLines();
   Result<Answer> Shell();
   Result<DiskStack*> Find(const std::string& disk);
 
   Send send_;
   std::string boot_problem_;
+  std::optional<KernelLog> kernel_log_;  // from the first TakeKernelLog on
   std::map<std::string, std::unique_ptr<DiskStack>> disks_;
 };
 

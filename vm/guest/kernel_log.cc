@@ -36,9 +36,9 @@ std::optional<KernelLine> ParseKernelRecord(std::string_view record) {
   return line;
 }
 
-Result<KernelLog> KernelLog::Open() {
+Result<KernelLog> KernelLog::Open(From from) {
   os::Fd fd(::open(kPath, O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!fd.valid() || ::lseek(fd.get(), 0, SEEK_END) < 0) {
+  if (!fd.valid() || ::lseek(fd.get(), 0, from == From::kStart ? SEEK_SET : SEEK_END) < 0) {
     return EnvironmentError(fmt::format("cannot open {}: {}", kPath, os::ErrnoText(errno)));
   }
   return KernelLog(std::move(fd));

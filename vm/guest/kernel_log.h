@@ -21,8 +21,9 @@ std::optional<KernelLine> ParseKernelRecord(std::string_view record);
 
 class KernelLog {
  public:
-  // From now on.
-  static Result<KernelLog> Open();
+  // From now on, or from the oldest record that the kernel still has.
+  enum class From { kNow, kStart };
+  static Result<KernelLog> Open(From from = From::kNow);
 
   // A line of ours: where it stands among the kernel's says what those are about.
   Status Write(const std::string& line);
