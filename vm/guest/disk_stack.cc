@@ -123,7 +123,7 @@ Status DiskStack::AddDevice(const PlannedDevice& planned) {
   devices_.push_back(std::move(device));
   const dm::Device& made = devices_.back();
   PP_ASSIGN_OR_RETURN(const dm::Table reported, made.ReadTable());
-  if (reported != asked) {
+  if (!dm::SameMeaning(asked, reported)) {
     return EnvironmentError(
         fmt::format("the kernel reports the table \"{}\" for {}, asked for was \"{}\"",
                     dm::ToString(reported), planned.name, dm::ToString(asked)));
