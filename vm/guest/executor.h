@@ -11,6 +11,7 @@
 #include "framework/base/result.h"
 #include "framework/proto/guest.pb.h"
 #include "vm/guest/disk_stack.h"
+#include "vm/guest/fault_steps.h"
 
 namespace plugpull::guest {
 
@@ -21,7 +22,9 @@ class Executor {
   // `send` carries Progress while a request is being carried out. `boot_problem`, when not empty,
   // is added to every infrastructure error: it usually is the cause.
   explicit Executor(Send send, std::string boot_problem = {})
-      : send_(std::move(send)), boot_problem_(std::move(boot_problem)) {}
+      : send_(std::move(send)),
+        boot_problem_(std::move(boot_problem)),
+        faults_([this](const std::string& disk) { return Find(disk); }) {}
 
   // Never fails: what goes wrong is in the answer. PowerOff is only answered here; the caller
   // switches off once the answer is sent.
@@ -37,11 +40,18 @@ class Executor {
   Result<Answer> Query(const QueryDisk& request);
   Result<Answer> TearDown(const TearDownDisk& request);
   Result<Answer> Shell();
+  Result<Answer> Swap(const SwapLayer& request);
+  Result<Answer> ListTargets();
+  Result<Answer> Sweep();
+  Result<Answer> ReadBack(const ReadBackDisk& request);
+  Result<Answer> Await(const WaitForDisk& request);
+  Result<Answer> Disarm();
   Result<DiskStack*> Find(const std::string& disk);
 
   Send send_;
   std::string boot_problem_;
   std::map<std::string, std::unique_ptr<DiskStack>> disks_;
+  Faults faults_;
 };
 
 }  // namespace plugpull::guest
