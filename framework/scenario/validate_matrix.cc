@@ -58,6 +58,12 @@ PlacedSettings CheckSettings(const Validation& v, const Settings& settings,
                    "drop_barriers is set, but no disk has a log_writes layer that it could be put "
                    "on top of");
   }
+  if (settings.no_faults() && steps_known && !AnyStep(v.scenario, [](const Step& step) {
+        return step.has_fault() || step.has_device_fault();
+      })) {
+    v.reporter.Add(source.Locate(Settings::kNoFaultsFieldNumber),
+                   "no_faults is set, but there is no fault or device_fault step to leave out");
+  }
   if (settings.has_model()) {
     CheckModel(settings.model(), Sub(source, Settings::kModelFieldNumber), v.reporter);
   }

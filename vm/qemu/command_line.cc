@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 namespace plugpull::vm {
 namespace {
 
@@ -59,31 +57,44 @@ void AddConsole(const MachineOptions& options, std::vector<std::string>& argumen
   arguments.insert(arguments.end(), {"-serial", "chardev:console"});
 }
 
-void AddDisk(const VirtualDisk& disk, int index, std::vector<std::string>& arguments) {
-  const std::string node = fmt::format("disk{}", index);
-  const int set = kFirstDiskSet + index;
-  const json backend = {{"driver", "raw"},
-                        {"node-name", node},
-                        {"discard", "unmap"},
-                        {"detect-zeroes", "off"},
-                        {"cache", {{"direct", false}, {"no-flush", true}}},
-                        {"file",
-                         {{"driver", "file"},
-                          {"filename", fmt::format("/dev/fdset/{}", set)},
-                          {"locking", "off"},
-                          {"discard", "unmap"},
-                          {"cache", {{"direct", false}, {"no-flush", true}}}}}};
-  // QEMU would pause the machine on ENOSPC if it were not told to report.
-  const json frontend = {
-      {"driver", "virtio-blk-pci"}, {"drive", node},       {"id", fmt::format("vd{}", index)},
-      {"serial", disk.serial},      {"write-cache", "on"}, {"werror", "report"},
-      {"rerror", "report"}};
-  arguments.insert(arguments.end(),
-                   {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + index, set),
-                    "-blockdev", backend.dump(), "-device", frontend.dump()});
+void AddDisk(const VirtualDisk& disk, size_t index, std::vector<std::string>& arguments) {
+  const int number = static_cast<int>(index);
+  const int set = kFirstDiskSet + number;
+  json backend = RawNodeOptions(index);
+  backend["file"] = {{"driver", "file"},
+                     {"node-name", FileNodeName(index)},
+                     {"filename", fmt::format("/dev/fdset/{}", set)},
+                     {"locking", "off"},
+                     {"discard", "unmap"},
+                     {"cache", {{"direct", false}, {"no-flush", true}}}};
+  arguments.insert(
+      arguments.end(),
+      {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + number, set), "-blockdev",
+       backend.dump(), "-device", DiskDeviceOptions(index, disk.serial).dump()});
 }
 
 }  // namespace
+
+std::string DiskDeviceName(size_t disk) { return fmt::format("vd{}", disk); }
+
+std::string RawNodeName(size_t disk) { return fmt::format("disk{}", disk); }
+
+std::string FileNodeName(size_t disk) { return fmt::format("file{}", disk); }
+
+json RawNodeOptions(size_t disk) {
+  return {{"driver", "raw"},
+          {"node-name", RawNodeName(disk)},
+          {"discard", "unmap"},
+          {"detect-zeroes", "off"},
+          {"cache", {{"direct", false}, {"no-flush", true}}}};
+}
+
+json DiskDeviceOptions(size_t disk, const std::string& serial) {
+  // QEMU would pause the machine on ENOSPC if it were not told to report.
+  return {{"driver", "virtio-blk-pci"}, {"drive", RawNodeName(disk)}, {"id", DiskDeviceName(disk)},
+          {"serial", serial},           {"write-cache", "on"},        {"werror", "report"},
+          {"rerror", "report"}};
+}
 
 std::string KernelCommandLine(const MachineOptions& options) {
   std::string line = kBaseCommandLine;
@@ -124,7 +135,7 @@ Result<std::vector<std::string>> QemuArguments(const MachineOptions& options) {
                    {"-device", "virtio-serial-pci,id=ports,max_ports=2", "-chardev",
                     fmt::format("socket,id=port,fd={}", kPortChildFd), "-device",
                     "virtserialport,bus=ports.0,nr=1,chardev=port,name=plugpull.0"});
-  int index = 0;
+  size_t index = 0;
   for (const auto& disk : options.disks) AddDisk(disk, index++, arguments);
   return arguments;
 }

@@ -5,6 +5,7 @@
 // nothing is flushed, because a run that the host loses is run again.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,15 @@ inline constexpr int kFirstDiskChildFd = 20;
 inline constexpr size_t kDisksMax = 24;                // slots of the machine's PCI bus
 inline constexpr size_t kSerialBytesMax = 20;          // VIRTIO_BLK_ID_BYTES of virtio_blk.h
 inline constexpr size_t kKernelCommandLineMax = 2047;  // COMMAND_LINE_SIZE of x86 without its zero
+
+// A disk is a device on a raw node on a file node. Names and options of these, for what is changed
+// while the machine runs; disks count from 0. RawNodeOptions lack `file`, the name of the node
+// below.
+std::string DiskDeviceName(size_t disk);
+std::string RawNodeName(size_t disk);
+std::string FileNodeName(size_t disk);
+nlohmann::json RawNodeOptions(size_t disk);
+nlohmann::json DiskDeviceOptions(size_t disk, const std::string& serial);
 
 // The kernel's command line: ours, then the scenario's.
 std::string KernelCommandLine(const MachineOptions& options);
