@@ -202,7 +202,7 @@ RecordedFault& FaultSteps::Keep(const Step& step, int number) {
 }
 
 Status FaultSteps::Run(const Step& step, int number, Millis timeout) {
-  if (step.has_fault()) return SwapLayer(step, number, timeout);
+  if (step.has_fault()) return ChangeLayer(step, number, timeout);
   PP_RETURN_IF_ERROR(TakeRequestErrors());
   Keep(step, number);
   if (step.has_device_fault()) return DeviceFault(step.device_fault(), timeout);
@@ -210,7 +210,7 @@ Status FaultSteps::Run(const Step& step, int number, Millis timeout) {
   return Attach(step.attach(), timeout);
 }
 
-Status FaultSteps::SwapLayer(const Step& step, int number, Millis timeout) {
+Status FaultSteps::ChangeLayer(const Step& step, int number, Millis timeout) {
   PP_ASSIGN_OR_RETURN(const Answer answer, ask_(SwapRequest(step, number), timeout));
   if (step.has_when()) return OkStatus();
   if (answer.fault_size() != 1) return InternalError("the guest did not report the fault");

@@ -47,7 +47,7 @@ class FaultSteps {
   const std::vector<RecordedFault>& faults() const { return faults_; }
 
  private:
-  Status SwapLayer(const Step& step, int number, Millis timeout);
+  Status ChangeLayer(const Step& step, int number, Millis timeout);
   Status DeviceFault(const DeviceFaultStep& step, Millis timeout);
   Status Detach(const DetachStep& step, Millis timeout);
   Status Attach(const AttachStep& step, Millis timeout);
