@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <charconv>
+#include <optional>
 
 #include "framework/blocklog/log_reader.h"
 #include "framework/blocklog/mark.h"
@@ -127,7 +128,7 @@ TEST(FaultStepsTest, WhatTheKernelLacksIsRefusedBeforeAnythingRuns) {
   EXPECT_EQ(end.status, 2) << end.out << end.err;
   EXPECT_THAT(end.err + end.out,
               HasSubstr("not supported by this kernel: flakey error_reads needs >= 6.5"));
-  EXPECT_THAT(end.err + end.out, HasSubstr("faults.textproto:8:43: "));
+  EXPECT_THAT(end.err + end.out, HasSubstr("faults.textproto:8:41: "));
 }
 
 }  // namespace

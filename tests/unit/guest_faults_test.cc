@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "vm/guest/fault_steps.h"
 #include "vm/guest/stack_plan.h"
 
@@ -44,10 +46,10 @@ TEST_F(FaultMomentsTest, EachComesDueOnceAtItsMoment) {
   EXPECT_EQ(Arm(clock), 2u);
   EXPECT_EQ(Arm(log), 3u);
   EXPECT_THAT(moments_.AfterMark({"ack", "0.11"}), IsEmpty());
-  EXPECT_THAT(moments_.AfterMark({"ack", "0.12"}), ElementsAre(0));
+  EXPECT_THAT(moments_.AfterMark({"ack", "0.12"}), ElementsAre(0u));
   EXPECT_THAT(moments_.AfterMark({"ack", "0.12"}), IsEmpty());
   EXPECT_THAT(moments_.AfterOperation(), IsEmpty());
-  EXPECT_THAT(moments_.AfterOperation(), ElementsAre(1));
+  EXPECT_THAT(moments_.AfterOperation(), ElementsAre(1u));
   EXPECT_THAT(moments_.AfterOperation(), IsEmpty());
   EXPECT_EQ(moments_.operations(), 3u);
   now_ms_ = 1049;
@@ -55,7 +57,7 @@ TEST_F(FaultMomentsTest, EachComesDueOnceAtItsMoment) {
   EXPECT_THAT(moments_.Look(), IsEmpty());
   now_ms_ = 1050;
   Log("EXT4-fs (dm-1): error 5");
-  EXPECT_THAT(moments_.Look(), ElementsAre(2, 3));
+  EXPECT_THAT(moments_.Look(), ElementsAre(2u, 3u));
   EXPECT_FALSE(moments_.NeedsLook());
   Log("EXT4-fs (dm-1): error 5");
   EXPECT_THAT(moments_.Look(), IsEmpty());
@@ -67,7 +69,7 @@ TEST_F(FaultMomentsTest, OperationsCountFromWhereItWasArmed) {
   operations.set_after_operations(1);
   Arm(operations);
   Arm(operations);
-  EXPECT_THAT(moments_.AfterOperation(), ElementsAre(0, 1));
+  EXPECT_THAT(moments_.AfterOperation(), ElementsAre(0u, 1u));
 }
 
 TEST_F(FaultMomentsTest, RefusesWhatNeverComes) {

@@ -4,7 +4,10 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <functional>
+#include <optional>
 
 #include "framework/run/fault_steps.h"
 #include "vm/fake/fake_machine.h"
@@ -61,7 +64,7 @@ class FakeControl : public vm::DiskControl {
 
 class ControlledMachine : public vm::FakeMachine {
  public:
-  ControlledMachine() : FakeMachine({}) {}
+  ControlledMachine() : FakeMachine(vm::FakeScript()) {}
   vm::DiskControl* disk_control() override { return &control; }
   FakeControl control;
 };
