@@ -15,6 +15,7 @@
 #include "framework/base/units.h"
 #include "framework/os/fd.h"
 #include "framework/proto/guest.pb.h"
+#include "vm/disk_control.h"
 
 namespace plugpull::vm {
 
@@ -54,6 +55,8 @@ class Machine {
   virtual Status WaitForEnd(const os::Deadline& deadline) = 0;
   // The kernel's line about its panic; nothing when there was none.
   virtual std::optional<std::string> Panic() { return std::nullopt; }
+  // Lives as long as the machine; nullptr: its disks cannot be changed while it runs.
+  virtual DiskControl* disk_control() { return nullptr; }
 };
 
 // Starts a machine. An environment error when it cannot be started.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <libdevmapper.h>
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <memory>
@@ -18,6 +19,7 @@ namespace {
 constexpr int kLevelMask = 7;
 constexpr int kLevelWarning = 4;
 constexpr size_t kCapturedBytesMax = 4096;
+constexpr size_t kListMax = 10'000;  // entries of a list of the kernel
 
 std::string& Captured() {
   static std::string text;
@@ -168,13 +170,28 @@ std::string Device::kernel_name() const { return fmt::format("dm-{}", number_.mi
 
 Status Device::Suspend() { return RunSimple(DM_DEVICE_SUSPEND, "suspend", name_); }
 
-Status Device::Load(const Table& table) {
+Status Device::Load(const Table& table, bool read_only) {
   PP_ASSIGN_OR_RETURN(const Task task, NewTask(DM_DEVICE_RELOAD, "load a table of", name_));
   PP_RETURN_IF_ERROR(AddTargets(*task, table, name_));
+  if (read_only && !dm_task_set_ro(task.get())) return Failed("load a table of", name_, 0);
   return WithTable(Run(*task, "load a table of", name_), table);
 }
 
 Status Device::Resume() { return RunSimple(DM_DEVICE_RESUME, "resume", name_); }
+
+Status Device::Swap(const Table& table, bool read_only) {
+  PP_RETURN_IF_ERROR(Load(table, read_only));
+  const Status suspended = Suspend();
+  // Also when it failed: the kernel may have stopped half-way.
+  const Status resumed = Resume();
+  PP_RETURN_IF_ERROR(suspended);
+  PP_RETURN_IF_ERROR(resumed);
+  PP_ASSIGN_OR_RETURN(const Table reported, ReadTable());
+  if (SameMeaning(table, reported)) return OkStatus();
+  return EnvironmentError(
+      fmt::format("the kernel reports the table \"{}\" for {}, asked for was \"{}\"",
+                  plugpull::dm::ToString(reported), name_, plugpull::dm::ToString(table)));
+}
 
 Result<Table> Device::ReadTable() const {
   PP_ASSIGN_OR_RETURN(const auto targets, Query(DM_DEVICE_TABLE, "read the table of", name_));
@@ -209,6 +226,91 @@ Status Device::Remove() {
   PP_RETURN_IF_ERROR(RunSimple(DM_DEVICE_REMOVE, "remove", name_));
   name_.clear();
   return OkStatus();
+}
+
+Status TryTable(const std::string& name, const Table& table) {
+  if (!name.starts_with(kNamePrefix)) {
+    return UserError(
+        fmt::format("the device name \"{}\" must begin with \"{}\"", name, kNamePrefix));
+  }
+  {
+    PP_ASSIGN_OR_RETURN(const Task task, NewTask(DM_DEVICE_CREATE, "create", name));
+    PP_RETURN_IF_ERROR(Run(*task, "create", name));
+  }
+  const auto load = [&]() -> Status {
+    PP_ASSIGN_OR_RETURN(const Task task, NewTask(DM_DEVICE_RELOAD, "load a table of", name));
+    PP_RETURN_IF_ERROR(AddTargets(*task, table, name));
+    return WithTable(Run(*task, "load a table of", name), table);
+  };
+  Status loaded = load();
+  const Status removed = RunSimple(DM_DEVICE_REMOVE, "remove", name);
+  return loaded.ok() ? removed : loaded;
+}
+
+std::string TargetVersion::ToString() const {
+  return fmt::format("{} {}.{}.{}", type, major, minor, patch);
+}
+
+Result<std::vector<TargetVersion>> ListTargetVersions() {
+  SetUpOnce();
+  Captured().clear();
+  const Task task(dm_task_create(DM_DEVICE_LIST_VERSIONS));
+  if (!task) return Failed("list the targets of", "the kernel", 0);
+  PP_RETURN_IF_ERROR(Run(*task, "list the targets of", "the kernel"));
+  std::vector<TargetVersion> versions;
+  const dm_versions* entry = dm_task_get_versions(task.get());
+  while (entry != nullptr && versions.size() < kListMax) {
+    versions.push_back({entry->name, entry->version[0], entry->version[1], entry->version[2]});
+    if (entry->next == 0) break;
+    entry =
+        reinterpret_cast<const dm_versions*>(reinterpret_cast<const char*>(entry) + entry->next);
+  }
+  return versions;
+}
+
+Result<std::vector<std::string>> ListOurDevices() {
+  SetUpOnce();
+  Captured().clear();
+  const Task task(dm_task_create(DM_DEVICE_LIST));
+  if (!task) return Failed("list the devices of", "the kernel", 0);
+  PP_RETURN_IF_ERROR(Run(*task, "list the devices of", "the kernel"));
+  std::vector<std::string> names;
+  const dm_names* entry = dm_task_get_names(task.get());
+  // An empty list is one entry without a device.
+  while (entry != nullptr && entry->dev != 0 && names.size() < kListMax) {
+    if (std::string_view(entry->name).starts_with(kNamePrefix)) names.emplace_back(entry->name);
+    if (entry->next == 0) break;
+    entry = reinterpret_cast<const dm_names*>(reinterpret_cast<const char*>(entry) + entry->next);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::vector<std::string>> SweepDevices() {
+  std::vector<std::string> removed;
+  for (;;) {
+    PP_ASSIGN_OR_RETURN(const auto names, ListOurDevices());
+    if (names.empty()) return removed;
+    bool progress = false;
+    Status last;
+    for (const std::string& name : names) {
+      // Not tried again: what others stand on goes in a later round.
+      PP_ASSIGN_OR_RETURN(const Task task, NewTask(DM_DEVICE_REMOVE, "remove", name));
+      const Status gone = Run(*task, "remove", name);
+      if (gone.ok()) {
+        removed.push_back(name);
+        progress = true;
+      } else {
+        last = gone;
+      }
+    }
+    if (!progress) {
+      return WithContext(last.error(),
+                         fmt::format("sweeping up {} devices that are still in use, {} "
+                                     "the first of them (is it mounted?)",
+                                     names.size(), names.front()));
+    }
+  }
 }
 
 }  // namespace plugpull::dm

@@ -36,8 +36,14 @@ class Device {
   // and so is not synced.
   Status Suspend();
   // Puts `table` in the inactive slot; Resume makes it the live one.
-  Status Load(const Table& table);
+  Status Load(const Table& table, bool read_only = false);
   Status Resume();
+
+  // Makes `table` the live one while the device is in use, and reads it back: loads it, suspends
+  // (see Suspend), resumes. The kernel is not asked to suspend when it refuses the table; a device
+  // that was suspended is resumed whatever fails. `read_only`: the device refuses writers from
+  // then on. What the queue was set to (write_cache, stable_writes) is set anew by the kernel.
+  Status Swap(const Table& table, bool read_only = false);
 
   // The live table, as the kernel reports it.
   Result<Table> ReadTable() const;
@@ -57,5 +63,27 @@ class Device {
   std::string name_;  // empty: nothing is owned
   DeviceNumber number_;
 };
+
+// Whether the kernel takes such a table: loads it into a device of this name that is never resumed,
+// and removes that again. The error of a refusal carries what the kernel says of it.
+Status TryTable(const std::string& name, const Table& table);
+
+struct TargetVersion {
+  std::string type;  // "flakey"
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  uint32_t patch = 0;
+  std::string ToString() const;  // "flakey 1.5.0"
+};
+// The targets that the kernel has now; modules that are not loaded are not among them.
+Result<std::vector<TargetVersion>> ListTargetVersions();
+
+// Names of all devices that begin with kNamePrefix, in the order of their bytes.
+Result<std::vector<std::string>> ListOurDevices();
+
+// Removes every device whose name begins with kNamePrefix, those that others stand on last. The
+// names of those that were removed; an error names those that are still in use. No Device may own
+// one of them.
+Result<std::vector<std::string>> SweepDevices();
 
 }  // namespace plugpull::dm

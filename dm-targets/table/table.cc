@@ -3,140 +3,88 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
+#include <bit>
+
+#include "dm-targets/table/line.h"
 
 namespace plugpull::dm {
 namespace {
 
-// The kernel counts bytes in a loff_t.
-constexpr uint64_t kSectorsMax = (uint64_t{1} << 63) / kSectorBytes;
-
-Result<uint64_t> ParseNumber(std::string_view text, uint64_t max, std::string_view what) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value > max) {
-    return UserError(fmt::format("\"{}\" is no {}: a decimal number of at most {} is expected",
-                                 text, what, max));
-  }
-  return value;
-}
-
-// Words between single or repeated spaces; the kernel ends some lines in a space.
-std::vector<std::string_view> Words(std::string_view line) {
-  std::vector<std::string_view> words;
-  while (!line.empty()) {
-    const size_t end = std::min(line.find(' '), line.size());
-    if (end > 0) words.push_back(line.substr(0, end));
-    line.remove_prefix(std::min(end + 1, line.size()));
-  }
-  return words;
-}
-
-// START LENGTH TYPE and the parameters behind them.
-struct Split {
-  Sectors start;
-  Sectors length;
-  std::string_view type;
-  std::vector<std::string_view> parameters;
+template <typename T>
+struct Kind {
+  using Type = T;
 };
 
-Result<Split> SplitLine(std::string_view line) {
-  const auto words = Words(line);
-  if (words.size() < 3) {
-    return UserError(
-        fmt::format("\"{}\" is no table line: START LENGTH TYPE PARAMETERS is expected", line));
-  }
-  Split split;
-  PP_ASSIGN_OR_RETURN(const uint64_t start, ParseNumber(words[0], kSectorsMax, "start sector"));
-  PP_ASSIGN_OR_RETURN(const uint64_t length,
-                      ParseNumber(words[1], kSectorsMax, "length in sectors"));
-  split.start = Sectors(start);
-  split.length = Sectors(length);
-  split.type = words[2];
-  split.parameters.assign(words.begin() + 3, words.end());
-  return split;
+// Calls `visit` with a Kind of each target type, until it says true.
+template <typename Visit, typename... T>
+bool AnyTypeOf(std::variant<T...>* /*of*/, Visit visit) {
+  return (visit(Kind<T>{}) || ...);
 }
 
-Result<Split> SplitLineOf(std::string_view line, std::string_view type, size_t parameters) {
-  PP_ASSIGN_OR_RETURN(Split split, SplitLine(line));
-  if (split.type != type) {
-    return UserError(fmt::format("\"{}\" is of type {}, expected is {}", line, split.type, type));
-  }
-  if (split.parameters.size() != parameters) {
-    return UserError(fmt::format("\"{}\" has {} parameters, a {} target has {}", line,
-                                 split.parameters.size(), type, parameters));
-  }
-  return split;
+// The end of a target in a device below.
+Status CheckOffset(const Target& target, Sectors offset, Sectors length) {
+  if (offset.value <= kSectorsMax - length.value) return OkStatus();
+  return UserError(fmt::format("\"{}\" ends beyond sector {} of its device, the last possible one",
+                               LineOf(target), kSectorsMax));
 }
 
-template <typename T>
-std::string LineOfTarget(const T& target) {
-  return fmt::format("{} {} {} {}", target.start.value, target.length.value, T::kType,
-                     target.Parameters());
+Status CheckStriped(const Target& target, const Striped& striped) {
+  const auto refuse = [&](const std::string& why) {
+    return UserError(fmt::format("\"{}\" is refused by every kernel: {}", LineOf(target), why));
+  };
+  if (striped.stripes.empty() || striped.stripes.size() > Striped::kStripesMax) {
+    return refuse(fmt::format("1 to {} stripes are possible", Striped::kStripesMax));
+  }
+  if (striped.chunk.value == 0 || striped.chunk.value > UINT32_MAX) {
+    return refuse("the chunk must have 1 to 4294967295 sectors");
+  }
+  const uint64_t round = striped.chunk.value * striped.stripes.size();
+  if (striped.length.value % round != 0) {
+    return refuse(
+        fmt::format("its length is no multiple of {} sectors, one chunk on each stripe", round));
+  }
+  for (const auto& stripe : striped.stripes) {
+    PP_RETURN_IF_ERROR(
+        CheckOffset(target, stripe.offset, Sectors(striped.length.value / striped.stripes.size())));
+  }
+  return OkStatus();
+}
+
+Status CheckParameters(const Target& target) {
+  if (const auto* linear = std::get_if<Linear>(&target)) {
+    return CheckOffset(target, linear->offset, linear->length);
+  }
+  if (const auto* flakey = std::get_if<Flakey>(&target)) {
+    PP_RETURN_IF_ERROR(flakey->Check());
+    return CheckOffset(target, flakey->offset, flakey->length);
+  }
+  if (const auto* striped = std::get_if<Striped>(&target)) return CheckStriped(target, *striped);
+  if (const auto* delay = std::get_if<Delay>(&target)) {
+    if (delay->flush && !delay->write) {
+      return UserError("a delay of flushes needs one of writes: the kernel reads them in order");
+    }
+    PP_RETURN_IF_ERROR(CheckOffset(target, delay->read.offset, delay->length));
+    if (delay->write) {
+      PP_RETURN_IF_ERROR(CheckOffset(target, delay->write->offset, delay->length));
+    }
+    if (delay->flush) return CheckOffset(target, delay->flush->offset, delay->length);
+  }
+  if (const auto* snapshot = std::get_if<Snapshot>(&target)) {
+    if (!std::has_single_bit(snapshot->chunk.value)) {
+      return UserError(
+          fmt::format("\"{}\": the chunk of a snapshot is a power of two", LineOf(target)));
+    }
+    if (snapshot->discard_passdown_origin && !snapshot->discard_zeroes_cow) {
+      return UserError(
+          fmt::format("\"{}\": discard_passdown_origin is only possible with discard_zeroes_cow",
+                      LineOf(target)));
+    }
+  }
+  return OkStatus();
 }
 
 }  // namespace
-
-std::string DeviceNumber::ToString() const { return fmt::format("{}:{}", major, minor); }
-
-Result<DeviceNumber> DeviceNumber::Parse(std::string_view text) {
-  const size_t colon = text.find(':');
-  if (colon == std::string_view::npos) {
-    return UserError(fmt::format("\"{}\" is no device number: MAJOR:MINOR is expected", text));
-  }
-  PP_ASSIGN_OR_RETURN(const uint64_t major,
-                      ParseNumber(text.substr(0, colon), kMajorMax, "major number"));
-  PP_ASSIGN_OR_RETURN(const uint64_t minor,
-                      ParseNumber(text.substr(colon + 1), kMinorMax, "minor number"));
-  return DeviceNumber{static_cast<uint32_t>(major), static_cast<uint32_t>(minor)};
-}
-
-std::string Linear::Parameters() const {
-  return fmt::format("{} {}", device.ToString(), offset.value);
-}
-
-std::string Linear::Line() const { return LineOfTarget(*this); }
-
-Result<Linear> Linear::Parse(std::string_view line) {
-  PP_ASSIGN_OR_RETURN(const Split split, SplitLineOf(line, kType, 2));
-  PP_ASSIGN_OR_RETURN(const DeviceNumber device, DeviceNumber::Parse(split.parameters[0]));
-  PP_ASSIGN_OR_RETURN(const uint64_t offset,
-                      ParseNumber(split.parameters[1], kSectorsMax, "offset in sectors"));
-  return Linear{split.start, split.length, device, Sectors(offset)};
-}
-
-std::string LogWrites::Parameters() const {
-  return fmt::format("{} {}", device.ToString(), log_device.ToString());
-}
-
-std::string LogWrites::Line() const { return LineOfTarget(*this); }
-
-Result<LogWrites> LogWrites::Parse(std::string_view line) {
-  PP_ASSIGN_OR_RETURN(const Split split, SplitLineOf(line, kType, 2));
-  PP_ASSIGN_OR_RETURN(const DeviceNumber device, DeviceNumber::Parse(split.parameters[0]));
-  PP_ASSIGN_OR_RETURN(const DeviceNumber log_device, DeviceNumber::Parse(split.parameters[1]));
-  return LogWrites{split.start, split.length, device, log_device};
-}
-
-std::string Snapshot::Parameters() const {
-  return fmt::format("{} {} N {}", origin.ToString(), scratch.ToString(), chunk.value);
-}
-
-std::string Snapshot::Line() const { return LineOfTarget(*this); }
-
-Result<Snapshot> Snapshot::Parse(std::string_view line) {
-  PP_ASSIGN_OR_RETURN(const Split split, SplitLineOf(line, kType, 4));
-  PP_ASSIGN_OR_RETURN(const DeviceNumber origin, DeviceNumber::Parse(split.parameters[0]));
-  PP_ASSIGN_OR_RETURN(const DeviceNumber scratch, DeviceNumber::Parse(split.parameters[1]));
-  if (split.parameters[2] != "N") {
-    return UserError(
-        fmt::format("\"{}\" is a snapshot of kind {}; only N, a transient one, is known", line,
-                    split.parameters[2]));
-  }
-  PP_ASSIGN_OR_RETURN(const uint64_t chunk,
-                      ParseNumber(split.parameters[3], kSectorsMax, "chunk size in sectors"));
-  return Snapshot{split.start, split.length, origin, scratch, Sectors(chunk)};
-}
 
 std::string_view TypeOf(const Target& target) {
   return std::visit([](const auto& t) { return std::string_view(t.kType); }, target);
@@ -159,21 +107,20 @@ std::string LineOf(const Target& target) {
 }
 
 Result<Target> ParseLine(std::string_view line) {
-  PP_ASSIGN_OR_RETURN(const Split split, SplitLine(line));
-  if (split.type == Linear::kType) {
-    PP_ASSIGN_OR_RETURN(const Linear target, Linear::Parse(line));
-    return Target(target);
-  }
-  if (split.type == LogWrites::kType) {
-    PP_ASSIGN_OR_RETURN(const LogWrites target, LogWrites::Parse(line));
-    return Target(target);
-  }
-  if (split.type == Snapshot::kType) {
-    PP_ASSIGN_OR_RETURN(const Snapshot target, Snapshot::Parse(line));
-    return Target(target);
-  }
-  return UserError(fmt::format("\"{}\" has the unknown target type {}: {}, {} and {} are known",
-                               line, split.type, Linear::kType, LogWrites::kType, Snapshot::kType));
+  PP_ASSIGN_OR_RETURN(const SplitTableLine split, SplitLine(line));
+  Result<Target> parsed = UserError("");
+  std::string known;
+  const bool found = AnyTypeOf(static_cast<Target*>(nullptr), [&]<typename T>(Kind<T>) {
+    known += (known.empty() ? "" : ", ") + std::string(T::kType);
+    if (split.type != T::kType) return false;
+    auto target = T::Parse(line);
+    parsed = target.ok() ? Result<Target>(Target(*std::move(target)))
+                         : Result<Target>(std::move(target).error());
+    return true;
+  });
+  if (found) return parsed;
+  return UserError(
+      fmt::format("\"{}\" has the unknown target type {}; known are {}", line, split.type, known));
 }
 
 Status Validate(const Table& table) {
@@ -193,42 +140,25 @@ Status Validate(const Table& table) {
                                    LineOf(target), length.value,
                                    kSectorsMax - expected_start.value));
     }
-    if (const auto* linear = std::get_if<Linear>(&target);
-        linear != nullptr && linear->offset.value > kSectorsMax - length.value) {
-      return UserError(fmt::format("\"{}\" ends beyond the largest sector of a device, {}",
-                                   linear->Line(), kSectorsMax));
-    }
+    PP_RETURN_IF_ERROR(CheckParameters(target));
     expected_start += length;
   }
   return OkStatus();
 }
 
+bool SameMeaning(const Table& asked, const Table& reported) {
+  const auto canonical = [](const Target& target) -> Target {
+    const auto* flakey = std::get_if<Flakey>(&target);
+    return flakey == nullptr ? target : Target(flakey->Canonical());
+  };
+  return std::equal(asked.begin(), asked.end(), reported.begin(), reported.end(),
+                    [&](const Target& a, const Target& b) { return canonical(a) == canonical(b); });
+}
+
 std::string ToString(const Table& table) {
   std::string text;
-  for (const auto& target : table) {
-    if (!text.empty()) text += '\n';
-    text += LineOf(target);
-  }
+  for (const auto& target : table) text += (text.empty() ? "" : "\n") + LineOf(target);
   return text;
-}
-
-std::string LogWritesStatus::Line() const {
-  return fmt::format("{} {}{}", logged_entries, highest_sector.value,
-                     logging_disabled ? " logging_disabled" : "");
-}
-
-Result<LogWritesStatus> LogWritesStatus::Parse(std::string_view line) {
-  const auto words = Words(line);
-  if (words.size() != 2 && !(words.size() == 3 && words[2] == "logging_disabled")) {
-    return UserError(fmt::format(
-        "\"{}\" is no log-writes status: ENTRIES SECTOR [logging_disabled] is expected", line));
-  }
-  LogWritesStatus status;
-  PP_ASSIGN_OR_RETURN(status.logged_entries, ParseNumber(words[0], UINT64_MAX, "count of entries"));
-  PP_ASSIGN_OR_RETURN(const uint64_t sector, ParseNumber(words[1], UINT64_MAX, "log sector"));
-  status.highest_sector = Sectors(sector);
-  status.logging_disabled = words.size() == 3;
-  return status;
 }
 
 }  // namespace plugpull::dm

@@ -22,8 +22,9 @@ constexpr char kUuid[] = "7b1f3c52-0d4e-4a68-9c71-5e2a90b6d813";
 constexpr char kHashSeed[] = "2c9e51d4-88f7-4b0a-a6c3-1f7d42e09b65";
 constexpr char kMkfsTime[] = "E2FSPROGS_FAKE_TIME=1700000000";
 
-constexpr Millis kControlTimeout{60000};  // for what is no step: disks, marks, drains, power off
-constexpr size_t kOutputShown = 2000;     // bytes of a failed program's output in a message
+constexpr Millis kControlTimeout{60000};    // for what is no step: disks, marks, drains, power off
+constexpr Millis kReadBackTimeout{600000};  // the guest reads a whole disk
+constexpr size_t kOutputShown = 2000;       // bytes of a failed program's output in a message
 
 std::string StepWord(const Step& step) {
   switch (step.kind_case()) {
@@ -47,6 +48,11 @@ std::string StepWord(const Step& step) {
                          ext4::DamageInWords(step.corrupt()));
     case Step::kKernelLog:
       return "kernel_log";
+    case Step::kFault:
+    case Step::kDeviceFault:
+    case Step::kDetach:
+    case Step::kAttach:
+      return FaultStepInWords(step);
     case Step::KIND_NOT_SET:
       break;
   }
@@ -140,6 +146,11 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
                                              os::Deadline::After(Millis(guest.boot_timeout_ms()))));
   session->kernel_release_ = hello.kernel_release();
   PP_RETURN_IF_ERROR(session->SetUpDisks());
+  session->faults_.emplace(plan.scenario(), *session->machine_,
+                           [raw = session.get()](GuestRequest request, Millis timeout) {
+                             return raw->Ask(std::move(request), timeout);
+                           });
+  PP_RETURN_IF_ERROR(session->faults_->TryAll(session->kernel_release_));
   return session;
 }
 
@@ -173,7 +184,9 @@ Status GuestSession::SetUpDisks() {
       set_up.set_log_serial(scenario::kLogSerialPrefix + disk.name());
       set_up.set_strip_sectors(ToSectors(kStripBytes).value);
     }
-    for (const Layer& layer : disk.layer()) set_up.add_layer()->set_kind(LayerKind(layer));
+    for (const Layer& layer : disk.layer()) {
+      *set_up.add_layer() = GuestLayerOf(plan_.scenario(), layer);
+    }
     auto answer = Ask(std::move(request), kControlTimeout);
     if (!answer.ok()) return WithContext(std::move(answer).error(), "disk " + disk.name());
     devices_[disk.name()] = answer->device();
@@ -220,6 +233,13 @@ Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
       return Corrupt(step.corrupt(), number, timeout);
     case Step::kKernelLog:
       return CheckKernelLog(step.kernel_log(), timeout);
+    case Step::kFault:
+    case Step::kDeviceFault:
+    case Step::kDetach:
+    case Step::kAttach:
+      PP_RETURN_IF_ERROR(faults_->Run(step, number, timeout));
+      for (const auto& [disk, device] : faults_->devices()) devices_[disk] = device;
+      return OkStatus();
     case Step::KIND_NOT_SET:
       break;
   }
@@ -424,7 +444,14 @@ Status GuestSession::Drain(const std::string& disk) {
   return answer.ok() ? OkStatus() : Status(answer.error());
 }
 
+std::optional<image::Fingerprint> GuestSession::ContentOf(const std::string& disk) const {
+  const auto found = contents_.find(disk);
+  if (found == contents_.end()) return std::nullopt;
+  return found->second;
+}
+
 Status GuestSession::Finish() {
+  PP_RETURN_IF_ERROR(faults_->Finish());
   for (const Disk& disk : plan_.scenario().disk()) {
     if (!HasLog(disk)) continue;
     PP_RETURN_IF_ERROR(Mark(disk.name(), "end", disk.name()));
@@ -439,6 +466,11 @@ Status GuestSession::Finish() {
           "ran out of memory; raise log_size_mib or guest.memory_mib",
           disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
     }
+    if (FileIsImage(disk)) continue;
+    GuestRequest read_back;
+    read_back.mutable_read_back_disk()->set_disk(disk.name());
+    PP_ASSIGN_OR_RETURN(const Answer content, Ask(std::move(read_back), kReadBackTimeout));
+    contents_[disk.name()] = {content.content_high(), content.content_low()};
   }
   GuestRequest request;
   request.mutable_power_off();

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "framework/base/result.h"
+#include "framework/image/fingerprint.h"
 #include "framework/proto/recording.pb.h"
 #include "framework/proto/workload.pb.h"
+#include "framework/run/fault_steps.h"
 #include "framework/run/guest_image.h"
 #include "framework/scenario/plan.h"
 #include "vm/machine.h"
@@ -46,6 +48,9 @@ class GuestSession {
   const std::string& kernel_release() const { return kernel_release_; }
   const std::vector<WorkloadTrace>& traces() const { return traces_; }
   const std::vector<DamageEvidence>& damage() const { return damage_; }
+  const std::vector<RecordedFault>& faults() const { return faults_->faults(); }
+  // What the disk shows where its file is not its image (FileIsImage), after the last step.
+  std::optional<image::Fingerprint> ContentOf(const std::string& disk) const;
   const DiskFiles& files(const std::string& disk) const { return files_.at(disk); }
   const std::vector<std::string>& tables(const std::string& disk) const { return tables_.at(disk); }
   // Why the recording lacks something; empty when it does not.
@@ -89,7 +94,9 @@ class GuestSession {
   std::vector<DamageEvidence> damage_;
   std::string kernel_release_;
   std::string incomplete_reason_;
+  std::map<std::string, image::Fingerprint> contents_;
   std::unique_ptr<vm::Machine> machine_;
+  std::optional<FaultSteps> faults_;  // over machine_
 };
 
 // What a disk is filled with before the guest starts; nothing: zeroes.

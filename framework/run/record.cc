@@ -40,7 +40,9 @@ std::optional<uint64_t> FirstDifference(std::span<const uint8_t> replayed,
 
 // Replaying the whole log onto what the disk was filled with must give what the disk holds: the
 // recorder's own proof that no write is missing. Returns what is wrong, or nothing.
+// `content`: of a disk whose file is not its image.
 Result<std::string> ReplayProblem(const blocklog::BlockLog& log, int data_fd, Bytes size,
+                                  const std::optional<image::Fingerprint>& content,
                                   RecordedDisk& recorded) {
   PP_ASSIGN_OR_RETURN(blocklog::History history, blocklog::MakeHistory(log, {size, kStripBytes}));
   if (!history.ended) return std::string("its log lacks the mark of its end");
@@ -52,6 +54,13 @@ Result<std::string> ReplayProblem(const blocklog::BlockLog& log, int data_fd, By
     image::FillPoison(recorded.poison_seed(), 0, replayed.mutable_bytes());
   }
   crashstate::FoldBase(history, replayed.mutable_bytes(), false);
+  if (content) {
+    recorded.set_final_image_xxh3(content->ToHex());
+    return image::FingerprintOf(replayed.bytes()) == *content
+               ? std::string()
+               : std::string(
+                     "replaying its log does not give what the guest read of it at its end");
+  }
   PP_ASSIGN_OR_RETURN(const os::Mapping disk,
                       os::Mapping::Map(data_fd, size, os::Mapping::Mode::kReadOnly));
   recorded.set_final_image_xxh3(image::FingerprintOf(disk.bytes()).ToHex());
@@ -113,7 +122,8 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
     if (read->log.dropped)
       problem = "its log cannot be read to its end: " + read->log.dropped->reason;
     if (problem.empty()) {
-      PP_ASSIGN_OR_RETURN(problem, ReplayProblem(read->log, files.data.get(), size, recorded));
+      PP_ASSIGN_OR_RETURN(problem, ReplayProblem(read->log, files.data.get(), size,
+                                                 session.ContentOf(disk.name()), recorded));
     }
     if (!problem.empty() && !manifest.has_incomplete_reason()) {
       manifest.set_incomplete_reason(fmt::format("disk {}: {}", disk.name(), problem));
@@ -138,6 +148,7 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
   if (!session.incomplete_reason().empty())
     manifest.set_incomplete_reason(session.incomplete_reason());
   for (const DamageEvidence& damage : session.damage()) *manifest.add_damage() = damage;
+  for (const RecordedFault& fault : session.faults()) *manifest.add_fault() = fault;
   PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));

@@ -156,10 +156,13 @@ Expect PlanMaker::ExpectOf(const std::vector<const AxisValue*>& values,
 }
 
 void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
-  if (settings.no_corrupt()) {
+  if (settings.no_faults()) {
     auto& steps = *plan.mutable_step();
     steps.erase(std::remove_if(steps.begin(), steps.end(),
-                               [](const Step& step) { return step.has_corrupt(); }),
+                               [](const Step& step) {
+                                 return step.has_fault() || step.has_device_fault() ||
+                                        step.has_corrupt();
+                               }),
                 steps.end());
   }
   for (Step& step : *plan.mutable_step()) {

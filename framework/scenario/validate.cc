@@ -383,6 +383,7 @@ void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& 
   CheckSteps(v);
   CheckChecks(v);
   CheckFills(v);
+  CheckFaults(v);
   if (scenario.has_expect()) {
     CheckExpect(v, scenario.expect(), Sub(source, Scenario::kExpectFieldNumber));
   }

@@ -53,15 +53,17 @@ PlacedSettings CheckSettings(const Validation& v, const Settings& settings,
                    "command_argument is set, but there is no command step and no check with a "
                    "command that it could be added to");
   }
-  if (steps_known && settings.no_corrupt() &&
-      !AnyStep(v.scenario, [](const Step& step) { return step.has_corrupt(); })) {
-    v.reporter.Add(source.Locate(Settings::kNoCorruptFieldNumber),
-                   "no_corrupt is set, but there is no corrupt step that it could leave out");
-  }
   if (settings.drop_barriers() && v.log_disks.empty() && v.disks_known) {
     v.reporter.Add(source.Locate(Settings::kDropBarriersFieldNumber),
                    "drop_barriers is set, but no disk has a log_writes layer that it could be put "
                    "on top of");
+  }
+  if (settings.no_faults() && steps_known && !AnyStep(v.scenario, [](const Step& step) {
+        return step.has_fault() || step.has_device_fault() || step.has_corrupt();
+      })) {
+    v.reporter.Add(
+        source.Locate(Settings::kNoFaultsFieldNumber),
+        "no_faults is set, but there is no fault, device_fault or corrupt step to leave out");
   }
   if (settings.has_model()) {
     CheckModel(settings.model(), Sub(source, Settings::kModelFieldNumber), v.reporter);

@@ -20,14 +20,6 @@ namespace {
 
 constexpr int kErrnoMax = 133;  // EHWPOISON, the last of Linux: include/uapi/asm-generic/errno.h
 
-std::vector<std::string> ErrnoNames() {
-  std::vector<std::string> names;
-  for (int number = 1; number <= kErrnoMax; ++number) {
-    if (const char* name = ::strerrorname_np(number)) names.emplace_back(name);
-  }
-  return names;
-}
-
 // Folders of the guest's own system: a mount there would hide what the guest needs.
 constexpr std::array<std::string_view, 10> kSystemFolders = {
     "bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "scenario", "sys", "usr"};
@@ -321,6 +313,14 @@ void CheckMkfsOptions(const google::protobuf::RepeatedPtrField<std::string>& opt
     reporter.Add(source.Locate(field, i),
                  fmt::format("a word for mkfs is {}; leave it out", Quoted(options[i])));
   }
+}
+
+std::vector<std::string> ErrnoNames() {
+  std::vector<std::string> names;
+  for (int number = 1; number <= kErrnoMax; ++number) {
+    if (const char* name = ::strerrorname_np(number)) names.emplace_back(name);
+  }
+  return names;
 }
 
 void CheckSteps(const Validation& v) { StepChecker(v).Run(); }

@@ -74,6 +74,10 @@ void CheckFills(const Validation& v);
 // What a variant or an axis value adds to the mkfs of poisoned disks.
 void CheckFillSettings(const Validation& v, const Settings& settings, const SourceNode& source);
 
+// The names of all errnos.
+std::vector<std::string> ErrnoNames();
+
+void CheckFaults(const Validation& v);  // validate_faults.cc: layers and steps that fail
 void CheckSteps(const Validation& v);   // validate_steps.cc
 void CheckMatrix(const Validation& v);  // validate_matrix.cc: variants, axes, cells
 

@@ -27,15 +27,83 @@ LogWrites AnyLogWrites(Prng& prng) {
 Snapshot AnySnapshot(Prng& prng) {
   const Linear a = AnyLinear(prng);
   const Linear b = AnyLinear(prng);
-  return {a.start, a.length, a.device, b.device, Sectors(1ULL << prng.Below(12))};
+  const bool zeroes = prng.Chance(300);
+  return {a.start,
+          a.length,
+          a.device,
+          b.device,
+          Sectors(1ULL << prng.Below(12)),
+          static_cast<Snapshot::Kind>(prng.Below(3)),
+          zeroes,
+          zeroes && prng.Chance(500)};
+}
+
+// One that a kernel would take.
+Flakey AnyFlakey(Prng& prng) {
+  const Linear a = AnyLinear(prng);
+  Flakey flakey{.start = a.start, .length = a.length, .device = a.device, .offset = a.offset};
+  flakey.up_s = static_cast<uint32_t>(prng.Below(1000));
+  flakey.down_s = static_cast<uint32_t>(prng.Between(1, 1000));
+  const bool fails_reads = flakey.error_reads = prng.Chance(300);
+  flakey.drop_writes = prng.Chance(300);
+  flakey.error_writes = !flakey.drop_writes && prng.Chance(300);
+  const bool passes_writes = !flakey.drop_writes && !flakey.error_writes;
+  if (prng.Chance(400) && (!fails_reads || passes_writes)) {
+    const bool writes = fails_reads || (passes_writes && prng.Chance(500));
+    flakey.corrupt_byte = {static_cast<uint32_t>(prng.Between(1, UINT32_MAX)),
+                           writes ? Flakey::Direction::kWrite : Flakey::Direction::kRead,
+                           static_cast<uint8_t>(prng.Below(256)),
+                           static_cast<uint32_t>(prng.Below(1ULL << 32))};
+  }
+  const auto chance = [&] { return static_cast<uint32_t>(prng.Below(Flakey::kChanceMax) + 1); };
+  if (!fails_reads && prng.Chance(300)) flakey.random_read_corrupt = chance();
+  if (passes_writes && prng.Chance(300)) flakey.random_write_corrupt = chance();
+  return flakey;
+}
+
+Delay AnyDelay(Prng& prng) {
+  const Linear a = AnyLinear(prng);
+  const auto leg = [&]() -> Delay::Leg {
+    const Linear b = AnyLinear(prng);
+    return {b.device, b.offset, static_cast<uint32_t>(prng.Below(Delay::kDelayMsMax + 1))};
+  };
+  Delay delay{a.start, a.length, leg(), {}, {}};
+  if (prng.Chance(600)) delay.write = leg();
+  if (delay.write && prng.Chance(500)) delay.flush = leg();
+  return delay;
+}
+
+Striped AnyStriped(Prng& prng) {
+  const Linear a = AnyLinear(prng);
+  Striped striped{a.start, {}, Sectors(prng.Between(1, 4096)), {}};
+  const uint64_t count = prng.Between(1, 8);
+  for (uint64_t i = 0; i < count; ++i) {
+    const Linear b = AnyLinear(prng);
+    striped.stripes.push_back({b.device, b.offset});
+  }
+  striped.length = Sectors(striped.chunk.value * count * prng.Between(1, 1000));
+  return striped;
 }
 
 Target AnyTarget(Prng& prng) {
-  switch (prng.Below(3)) {
+  const Linear any = AnyLinear(prng);
+  switch (prng.Below(9)) {
     case 0:
-      return AnyLinear(prng);
+      return any;
     case 1:
       return AnyLogWrites(prng);
+    case 2:
+      return AnyFlakey(prng);
+    case 3:
+      return AnyDelay(prng);
+    case 4:
+      return AnyStriped(prng);
+    case 5:
+      return ErrorTarget{any.start, any.length};
+    case 6:
+      return Zero{any.start, any.length};
+    case 7:
+      return SnapshotOrigin{any.start, any.length, any.device};
     default:
       return AnySnapshot(prng);
   }
@@ -124,12 +192,12 @@ TEST(TableLineTest, SaysWhatIsWrong) {
   EXPECT_THAT(message("0 10"), HasSubstr("START LENGTH TYPE"));
   EXPECT_THAT(message("x 10 linear 1:2 0"), HasSubstr("start sector"));
   EXPECT_THAT(message("0 99999999999999999 linear 1:2 0"), HasSubstr("length in sectors"));
-  EXPECT_THAT(message("0 10 flakey 1:2 0 1 1"), HasSubstr("unknown target type flakey"));
+  EXPECT_THAT(message("0 10 thin 1:2 0"), HasSubstr("unknown target type thin; known are linear"));
   EXPECT_THAT(message("0 10 linear 1:2"), HasSubstr("1 parameters, a linear target has 2"));
   EXPECT_THAT(message("0 10 linear 1:2 0 0"), HasSubstr("3 parameters"));
   EXPECT_THAT(message("0 10 linear /dev/vda 0"), HasSubstr("MAJOR:MINOR"));
   EXPECT_THAT(message("0 10 log-writes 1:2 vdb"), HasSubstr("MAJOR:MINOR"));
-  EXPECT_THAT(message("0 10 snapshot 1:2 1:3 P 16"), HasSubstr("only N, a transient one"));
+  EXPECT_THAT(message("0 10 snapshot 1:2 1:3 Q 16"), HasSubstr("N, P and PO are known"));
   EXPECT_THAT(message("0 10 snapshot 1:2 1:3 N x"), HasSubstr("chunk size"));
   EXPECT_THAT(message("0 10 snapshot 1:2 1:3 N"), HasSubstr("3 parameters"));
   EXPECT_THAT(Linear::Parse("0 10 log-writes 1:2 1:3").error().ToString(),

@@ -136,7 +136,7 @@ TEST(ScenarioPlanTest, CorruptStepsGetASeedAndCanBeLeftOut) {
       "step { corrupt { disk: 'vol' flip_bit {} } }"
       "step { corrupt { disk: 'vol' flip_bit { seed: 4 } } }"
       "step { corrupt { disk: 'vol' superblock_field { field: 's_state' value: 2 } } }"
-      "variant { name: 'damaged' } variant { name: 'healthy' settings { no_corrupt: true } }");
+      "variant { name: 'damaged' } variant { name: 'healthy' settings { no_faults: true } }");
   ASSERT_EQ(plans.size(), 2U);
   const Scenario& damaged = plans[0].scenario();
   ASSERT_EQ(damaged.step_size(), 4);

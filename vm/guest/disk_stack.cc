@@ -8,16 +8,20 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <span>
 #include <thread>
 
 #include "framework/blocklog/format.h"
+#include "framework/layers/layer_table.h"
 
 namespace plugpull::guest {
 namespace {
 
 constexpr Millis kSettleMax{30'000};
 constexpr Millis kSettlePollInterval{1};
+constexpr size_t kReadBackBytes = 1 << 20;
 constexpr size_t kDirectReadBytes = 4096;  // a multiple of any block size, and its alignment
 
 using DirectBlock = std::array<uint8_t, kDirectReadBytes>;
@@ -79,7 +83,8 @@ Status DiskStack::Build(const SetUpDisk& request, const os::Deadline& deadline) 
   if (plan_.log) {
     PP_ASSIGN_OR_RETURN(log_disk_, FindDiskBySerial(request.log_serial(), deadline));
   }
-  for (const auto& planned : plan_.devices) PP_RETURN_IF_ERROR(AddDevice(planned));
+  size_ = Sectors(request.size_sectors());
+  for (const auto& planned : plan_.devices) PP_RETURN_IF_ERROR(AddDevice(planned, deadline));
   if (plan_.log) PP_RETURN_IF_ERROR(StartLog());
   top_path_ = plan_.top ? devices_[*plan_.top].path() : data_.path();
   top_kernel_name_ = plan_.top ? devices_[*plan_.top].kernel_name() : data_.name;
@@ -116,14 +121,22 @@ Status DiskStack::StartLog() {
   return SettleLog("plugpull-begin");
 }
 
-Status DiskStack::AddDevice(const PlannedDevice& planned) {
-  const dm::DeviceNumber below = planned.on ? devices_[*planned.on].number() : data_.number;
-  const dm::Table asked = planned.TableOn(below, log_disk_.number);
+dm::DeviceNumber DiskStack::Below(const PlannedDevice& planned) const {
+  return planned.on ? devices_[*planned.on].number() : data_.number;
+}
+
+Status DiskStack::AddDevice(const PlannedDevice& planned, const os::Deadline& deadline) {
+  std::vector<dm::DeviceNumber> others;
+  for (const std::string& serial : planned.serials) {
+    PP_ASSIGN_OR_RETURN(const BlockDevice other, FindDiskBySerial(serial, deadline));
+    others.push_back(other.number);
+  }
+  const dm::Table asked = planned.TableOn(Below(planned), log_disk_.number, others);
   PP_ASSIGN_OR_RETURN(dm::Device device, dm::Device::Create(planned.name, asked));
   devices_.push_back(std::move(device));
   const dm::Device& made = devices_.back();
   PP_ASSIGN_OR_RETURN(const dm::Table reported, made.ReadTable());
-  if (reported != asked) {
+  if (!dm::SameMeaning(asked, reported)) {
     return EnvironmentError(
         fmt::format("the kernel reports the table \"{}\" for {}, asked for was \"{}\"",
                     dm::ToString(reported), planned.name, dm::ToString(asked)));
@@ -131,11 +144,76 @@ Status DiskStack::AddDevice(const PlannedDevice& planned) {
   for (const auto& target : reported) {
     tables_.push_back(fmt::format("{}: {}", planned.name, dm::LineOf(target)));
   }
-  if (planned.write_through) PP_RETURN_IF_ERROR(SetWriteThrough(made.kernel_name()));
+  return SetQueue(planned, made);
+}
+
+Status DiskStack::SetQueue(const PlannedDevice& planned, const dm::Device& device) const {
+  if (planned.write_through) PP_RETURN_IF_ERROR(SetWriteThrough(device.kernel_name()));
   // dm-log-writes copies a page when its write begins, the disk reads it later: a page that changes
   // in between would be one thing in the log and another on the disk.
-  if (plan_.log) PP_RETURN_IF_ERROR(SetStableWrites(made.kernel_name()));
+  if (plan_.log) PP_RETURN_IF_ERROR(SetStableWrites(device.kernel_name()));
   return OkStatus();
+}
+
+Result<std::vector<std::string>> DiskStack::SwapLayer(size_t layer, const Layer& to, bool read_only,
+                                                      bool only_try) {
+  size_t at = 0;
+  while (at < plan_.devices.size() && plan_.devices[at].request_layer != layer) ++at;
+  if (at == plan_.devices.size() || !plan_.devices[at].Swappable()) {
+    return UserError(fmt::format(
+        "layer {} of disk {} cannot be given another table; linear, drop_barriers, flakey, error, "
+        "delay and zero can",
+        layer, disk_));
+  }
+  const PlannedDevice& planned = plan_.devices[at];
+  dm::Device& device = devices_[at];
+  PP_ASSIGN_OR_RETURN(const dm::Table table,
+                      layers::MappedTable(to, planned.length, Below(planned), planned.offset));
+  std::vector<std::string> lines;
+  if (only_try) {
+    PP_RETURN_IF_ERROR(dm::TryTable(planned.name + "-try", table));
+    return lines;
+  }
+  PP_RETURN_IF_ERROR(device.Swap(table, read_only));
+  PP_RETURN_IF_ERROR(SetQueue(planned, device));
+  PP_ASSIGN_OR_RETURN(const dm::Table reported, device.ReadTable());
+  for (const auto& target : reported) {
+    lines.push_back(fmt::format("{}: {}", planned.name, dm::LineOf(target)));
+  }
+  return lines;
+}
+
+Result<image::Fingerprint> DiskStack::ReadBack() {
+  const auto read = [&]() -> Result<image::Fingerprint> {
+    const std::string path = plan_.log && plan_.devices[*plan_.log].on
+                                 ? devices_[*plan_.devices[*plan_.log].on].path()
+                             : plan_.log ? data_.path()
+                                         : top_path_;
+    const os::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    if (!fd.valid()) {
+      return EnvironmentError(fmt::format("cannot open {}: {}", path, os::ErrnoText(errno)));
+    }
+    struct Free {
+      void operator()(uint8_t* bytes) const { std::free(bytes); }
+    };
+    const std::unique_ptr<uint8_t, Free> chunk(
+        static_cast<uint8_t*>(std::aligned_alloc(kDirectReadBytes, kReadBackBytes)));
+    if (!chunk) return EnvironmentError("out of memory for reading a disk");
+    image::FingerprintStream stream;
+    const uint64_t end = ToBytes(size_).value;
+    for (uint64_t at = 0; at < end; at += kReadBackBytes) {
+      const std::span<uint8_t> part(chunk.get(), std::min<uint64_t>(kReadBackBytes, end - at));
+      PP_RETURN_IF_ERROR(os::PreadAll(fd.get(), part, Bytes(at)));
+      stream.Add(part);
+    }
+    return stream.Finish();
+  };
+  if (!plan_.fs) return read();
+  dm::Device& fs = devices_[*plan_.fs];
+  PP_RETURN_IF_ERROR(fs.Suspend());
+  auto content = read();
+  PP_RETURN_IF_ERROR(fs.Resume());
+  return content;
 }
 
 Status DiskStack::CheckBarriers() const {

@@ -12,6 +12,7 @@
 #include "dm-targets/control/control.h"
 #include "framework/base/result.h"
 #include "framework/blocklog/mark.h"
+#include "framework/image/fingerprint.h"
 #include "framework/os/fd.h"
 #include "framework/proto/guest.pb.h"
 #include "vm/guest/block_device.h"
@@ -40,6 +41,16 @@ class DiskStack {
   // See DrainDisk in guest.proto. Whatever fails, the file system's part is resumed.
   Status Drain();
 
+  // Gives the layer at this position of the request another table under load, or only has the
+  // kernel look at it; the tables as it reports them then. A layer that drops barriers goes on
+  // doing so.
+  Result<std::vector<std::string>> SwapLayer(size_t layer, const Layer& to, bool read_only,
+                                             bool only_try);
+
+  // What the file system's part of the disk holds below log_writes (or at the top, without it),
+  // past the page cache, while nothing above writes. XXH3-128.
+  Result<image::Fingerprint> ReadBack();
+
   Result<DiskStatus> Query() const;
   Result<Sectors> WrittenByTop() const;
 
@@ -49,7 +60,11 @@ class DiskStack {
  private:
   DiskStack() = default;
   Status Build(const SetUpDisk& request, const os::Deadline& deadline);
-  Status AddDevice(const PlannedDevice& planned);
+  Status AddDevice(const PlannedDevice& planned, const os::Deadline& deadline);
+  // What a device of the plan stands on.
+  dm::DeviceNumber Below(const PlannedDevice& planned) const;
+  // What the kernel forgets with each new table.
+  Status SetQueue(const PlannedDevice& planned, const dm::Device& device) const;
   Status CheckSize(const BlockDevice& disk) const;
   // Checks that the log can be drained, and has its super block written.
   Status StartLog();
@@ -65,6 +80,7 @@ class DiskStack {
 
   std::string disk_;
   StackPlan plan_;
+  Sectors size_;  // of the file system's part
   BlockDevice data_;
   BlockDevice log_disk_;
   std::vector<dm::Device> devices_;  // as in the plan

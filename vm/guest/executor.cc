@@ -125,6 +125,18 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       PP_ASSIGN_OR_RETURN(*answer.mutable_state_report(), MountAndReport(request.mount_state()));
       return answer;
     }
+    case GuestRequest::kSwapLayer:
+      return Swap(request.swap_layer());
+    case GuestRequest::kListTargets:
+      return ListTargets();
+    case GuestRequest::kSweepDevices:
+      return Sweep();
+    case GuestRequest::kReadBackDisk:
+      return ReadBack(request.read_back_disk());
+    case GuestRequest::kWaitForDisk:
+      return Await(request.wait_for_disk());
+    case GuestRequest::kDisarmFaults:
+      return Disarm();
     case GuestRequest::KIND_NOT_SET:
       break;
   }
@@ -167,8 +179,9 @@ Result<Answer> Executor::Run(const RunGuestProgram& request) {
     }
     environment.push_back("PLUGPULL_MARK_DEVICE=" + disk->mark_path());
   }
-  PP_ASSIGN_OR_RETURN(auto outcome, RunGuestCommand({request.argv().begin(), request.argv().end()},
-                                                    environment, Millis(request.timeout_ms())));
+  PP_ASSIGN_OR_RETURN(
+      auto outcome, RunGuestCommand({request.argv().begin(), request.argv().end()}, environment,
+                                    Millis(request.timeout_ms()), {}, [this] { faults_.Look(); }));
   Answer answer;
   answer.set_exit_status(outcome.exit_status);
   answer.set_timed_out(outcome.timed_out);
@@ -190,14 +203,21 @@ Result<Answer> Executor::RunFiles(const RunWorkload& request) {
   std::optional<DrainEvery> drain;
   if (!request.mark_disk().empty()) {
     PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.mark_disk()));
-    hooks.write_mark = [disk](const blocklog::Mark& mark) { return disk->WriteMark(mark); };
+    hooks.write_mark = [this, disk](const blocklog::Mark& mark) -> Status {
+      PP_RETURN_IF_ERROR(disk->WriteMark(mark));
+      faults_.AfterMark(mark);
+      return OkStatus();
+    };
     if (request.drain_every_bytes() > 0) {
       PP_ASSIGN_OR_RETURN(drain, DrainEvery::Start(*disk, Bytes(request.drain_every_bytes())));
-      hooks.after_operation = [&drain] { return drain->DrainIfDue(); };
     }
   } else if (request.drain_every_bytes() > 0) {
     return UserError("drain_every_bytes needs a mark_disk to drain");
   }
+  hooks.after_operation = [this, &drain]() -> Status {
+    faults_.AfterOperation();
+    return drain ? drain->DrainIfDue() : OkStatus();
+  };
   hooks.send_progress = [this](const Progress& progress) {
     GuestMessage message;
     *message.mutable_progress() = progress;
@@ -252,6 +272,60 @@ Result<Answer> Executor::KernelLines() {
     *answer.add_kernel_line() = std::move(line);
   }
   answer.set_kernel_log_cut(cut);
+  return answer;
+}
+
+Result<Answer> Executor::Swap(const SwapLayer& request) {
+  PP_ASSIGN_OR_RETURN(auto report, faults_.Take(request));
+  Answer answer;
+  if (report) *answer.add_fault() = *std::move(report);
+  return answer;
+}
+
+Result<Answer> Executor::ListTargets() {
+  PP_ASSIGN_OR_RETURN(const auto versions, TargetVersions());
+  Answer answer;
+  answer.mutable_text()->Assign(versions.begin(), versions.end());
+  return answer;
+}
+
+Result<Answer> Executor::Sweep() {
+  Status first_problem;
+  for (auto it = disks_.begin(); it != disks_.end();) {
+    const Status down = it->second->TearDown();
+    if (down.ok()) {
+      it = disks_.erase(it);
+      continue;
+    }
+    if (first_problem.ok()) first_problem = down;
+    ++it;
+  }
+  PP_RETURN_IF_ERROR(first_problem);
+  PP_ASSIGN_OR_RETURN(const auto names, dm::SweepDevices());
+  Answer answer;
+  answer.mutable_text()->Assign(names.begin(), names.end());
+  return answer;
+}
+
+Result<Answer> Executor::ReadBack(const ReadBackDisk& request) {
+  PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.disk()));
+  PP_ASSIGN_OR_RETURN(const image::Fingerprint content, disk->ReadBack());
+  Answer answer;
+  answer.set_content_high(content.high);
+  answer.set_content_low(content.low);
+  return answer;
+}
+
+Result<Answer> Executor::Await(const WaitForDisk& request) {
+  PP_ASSIGN_OR_RETURN(std::string name, AwaitDisk(request));
+  Answer answer;
+  answer.add_text(std::move(name));
+  return answer;
+}
+
+Result<Answer> Executor::Disarm() {
+  Answer answer;
+  for (FaultReport& report : faults_.Disarm()) *answer.add_fault() = std::move(report);
   return answer;
 }
 

@@ -12,6 +12,7 @@
 #include "framework/base/result.h"
 #include "framework/proto/guest.pb.h"
 #include "vm/guest/disk_stack.h"
+#include "vm/guest/fault_steps.h"
 #include "vm/guest/kernel_log.h"
 
 namespace plugpull::guest {
@@ -23,7 +24,9 @@ class Executor {
   // `send` carries Progress while a request is being carried out. `boot_problem`, when not empty,
   // is added to every infrastructure error: it usually is the cause.
   explicit Executor(Send send, std::string boot_problem = {})
-      : send_(std::move(send)), boot_problem_(std::move(boot_problem)) {}
+      : send_(std::move(send)),
+        boot_problem_(std::move(boot_problem)),
+        faults_([this](const std::string& disk) { return Find(disk); }) {}
 
   // Never fails: what goes wrong is in the answer. PowerOff is only answered here; the caller
   // switches off once the answer is sent.
@@ -41,12 +44,19 @@ class Executor {
   Result<Answer> Corrupt(const CorruptStep& step);
   Result<Answer> KernelLines();
   Result<Answer> Shell();
+  Result<Answer> Swap(const SwapLayer& request);
+  Result<Answer> ListTargets();
+  Result<Answer> Sweep();
+  Result<Answer> ReadBack(const ReadBackDisk& request);
+  Result<Answer> Await(const WaitForDisk& request);
+  Result<Answer> Disarm();
   Result<DiskStack*> Find(const std::string& disk);
 
   Send send_;
   std::string boot_problem_;
   std::optional<KernelLog> kernel_log_;  // from the first TakeKernelLog on
   std::map<std::string, std::unique_ptr<DiskStack>> disks_;
+  Faults faults_;
 };
 
 }  // namespace plugpull::guest

@@ -75,7 +75,8 @@ void ReapOrphans(pid_t keep) {
 
 Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
                                        const std::vector<std::string>& environment, Millis timeout,
-                                       const std::string& folder) {
+                                       const std::string& folder,
+                                       const std::function<void()>& meanwhile) {
   if (argv.empty() || argv[0].empty()) return UserError("a program to run has no name");
   if (timeout.count() < 1 || timeout > kProgramTimeoutMax) {
     return UserError(fmt::format("the timeout of {} is {} ms; 1 to {} are possible", argv[0],
@@ -104,6 +105,7 @@ Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
   Tail tail(kOutputTailMax);
   bool open = true;
   for (;;) {
+    if (meanwhile) meanwhile();
     const auto pause = os::Deadline::After(std::min(deadline.Left(), kReapInterval));
     if (open) {
       PP_RETURN_IF_ERROR(os::WaitReadable(read_end.get(), pause));

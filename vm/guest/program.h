@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,11 +38,13 @@ struct ProgramOutcome {
 
 // Runs it to its end, or kills it and its process group at the timeout. Whatever it started and
 // left running stays running, with nobody reading its output. argv[0] without a slash is looked
-// up on PATH. `folder`: where it runs; empty: here. An environment error when it cannot be started,
-// a user error for an empty argv or a timeout out of bounds.
+// up on PATH. `folder`: where it runs; empty: here. `meanwhile`, where there is one, is called
+// every few milliseconds until it ends. An environment error when it cannot be started, a user
+// error for an empty argv or a timeout out of bounds.
 Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
                                        const std::vector<std::string>& environment, Millis timeout,
-                                       const std::string& folder = {});
+                                       const std::string& folder = {},
+                                       const std::function<void()>& meanwhile = {});
 
 // Reaps ended children other than `keep` (-1: none): PID 1 inherits every orphan.
 void ReapOrphans(pid_t keep);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "framework/layers/layer_table.h"
+
 namespace plugpull::guest {
 namespace {
 
@@ -67,15 +69,35 @@ class Planner {
   }
 
   void AddLinear(int layer, bool write_through) {
-    auto& device =
-        Add(fmt::format("layer{}", layer), PlannedDevice::Kind::kLinear, Sectors(0), length_);
+    auto& device = AddLayer(layer, PlannedDevice::Kind::kLinear);
     device.write_through = write_through;
-    plan_.top = plan_.devices.size() - 1;
   }
 
-  void AddLogWrites() {
-    Add("log", PlannedDevice::Kind::kLogWrites, Sectors(0), length_);
+  void AddLogWrites(int layer) {
+    auto& device = Add("log", PlannedDevice::Kind::kLogWrites, Sectors(0), length_);
+    device.request_layer = static_cast<size_t>(layer);
     plan_.top = plan_.log = plan_.devices.size() - 1;
+  }
+
+  // A layer that the scenario describes; its table is tried with a device that stands for those
+  // below.
+  Status AddDescribed(int number, const GuestLayer& layer, PlannedDevice::Kind kind) {
+    if (!plan_.log) plan_.disk_is_image = false;
+    auto& device = AddLayer(number, kind);
+    device.layer = layer.layer();
+    device.serials.assign(layer.serial().begin(), layer.serial().end());
+    const auto named = static_cast<size_t>(kind == PlannedDevice::Kind::kStriped
+                                               ? device.layer.striped().disk_size()
+                                               : kind == PlannedDevice::Kind::kSnapshot);
+    if (device.serials.size() != named) {
+      return UserError(fmt::format("layer {} names {} disks and has {} serials", number, named,
+                                   device.serials.size()));
+    }
+    if (kind == PlannedDevice::Kind::kMapped) {
+      const auto table = layers::MappedTable(device.layer, device.length, {}, Sectors(0));
+      return table.ok() ? OkStatus() : Status(table.error());
+    }
+    return dm::Validate(device.TableOn({}, {}, std::vector<dm::DeviceNumber>(named)));
   }
 
   // The strip and the file system's part, both on what is the top now. In this order, so that
@@ -92,6 +114,13 @@ class Planner {
   StackPlan Take() { return std::move(plan_); }
 
  private:
+  PlannedDevice& AddLayer(int layer, PlannedDevice::Kind kind) {
+    auto& device = Add(fmt::format("layer{}", layer), kind, Sectors(0), length_);
+    device.request_layer = static_cast<size_t>(layer);
+    plan_.top = plan_.devices.size() - 1;
+    return device;
+  }
+
   PlannedDevice& Add(const std::string& suffix, PlannedDevice::Kind kind, Sectors offset,
                      Sectors length) {
     PlannedDevice device;
@@ -113,9 +142,35 @@ class Planner {
 
 }  // namespace
 
-dm::Table PlannedDevice::TableOn(dm::DeviceNumber below, dm::DeviceNumber log) const {
-  if (kind == Kind::kLogWrites) return {dm::LogWrites{Sectors(0), length, below, log}};
+dm::Table PlannedDevice::TableOn(dm::DeviceNumber below, dm::DeviceNumber log,
+                                 const std::vector<dm::DeviceNumber>& others) const {
+  switch (kind) {
+    case Kind::kLogWrites:
+      return {dm::LogWrites{Sectors(0), length, below, log}};
+    case Kind::kMapped: {
+      const auto table = layers::MappedTable(layer, length, below, offset);
+      PP_CHECK(table.ok());  // tried when it was planned
+      return *table;
+    }
+    case Kind::kStriped: {
+      dm::Striped striped{
+          Sectors(0), length, ToSectors(Bytes(uint64_t{layer.striped().chunk_kib()} << 10)), {}};
+      striped.stripes.push_back({below, Sectors(0)});
+      for (const auto& other : others) striped.stripes.push_back({other, Sectors(0)});
+      return {striped};
+    }
+    case Kind::kSnapshot:
+      PP_CHECK(others.size() == 1);
+      return {dm::Snapshot{Sectors(0), length, below, others[0],
+                           ToSectors(Bytes(uint64_t{layer.snapshot().chunk_kib()} << 10))}};
+    case Kind::kLinear:
+      break;
+  }
   return {dm::Linear{Sectors(0), length, below, offset}};
+}
+
+bool PlannedDevice::Swappable() const {
+  return request_layer && (kind == Kind::kLinear || kind == Kind::kMapped);
 }
 
 Result<StackPlan> PlanStack(const SetUpDisk& request) {
@@ -131,8 +186,25 @@ Result<StackPlan> PlanStack(const SetUpDisk& request) {
         planner.AddLinear(i, true);
         break;
       case GuestLayer::LOG_WRITES:
-        planner.AddLogWrites();
+        planner.AddLogWrites(i);
         planner.Split();
+        break;
+      case GuestLayer::MAPPED:
+        PP_RETURN_IF_ERROR(planner.AddDescribed(i, request.layer(i), PlannedDevice::Kind::kMapped));
+        break;
+      case GuestLayer::STRIPED:
+        if (i != 0) {
+          return UserError(
+              fmt::format("disk {}: layer {} is striped; only the first layer stands "
+                          "on disks",
+                          request.disk(), i));
+        }
+        PP_RETURN_IF_ERROR(
+            planner.AddDescribed(i, request.layer(i), PlannedDevice::Kind::kStriped));
+        break;
+      case GuestLayer::SNAPSHOT:
+        PP_RETURN_IF_ERROR(
+            planner.AddDescribed(i, request.layer(i), PlannedDevice::Kind::kSnapshot));
         break;
       default:
         return UserError(fmt::format("disk {}: layer {} has the unknown kind {}", request.disk(), i,

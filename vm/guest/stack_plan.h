@@ -8,6 +8,7 @@
 //   pp-DISK-fs           what the file system gets: sectors [0, size)
 //   pp-DISK-layerN       layers above log_writes, on pp-DISK-fs
 //
+// A striped layer takes the place of the disk; a snapshot is a layer like any other.
 // N is the layer's position in the request, from 0. fs and mark stand on log_writes, or directly
 // on the disk when there is a strip and no log_writes. Without either, the disk itself and layers
 // as long as it are all there is.
@@ -31,7 +32,7 @@ inline constexpr size_t kDiskNameBytesMax = 16;
 inline constexpr Sectors kStripSectorsMin{8};
 
 struct PlannedDevice {
-  enum class Kind { kLinear, kLogWrites };
+  enum class Kind { kLinear, kLogWrites, kMapped, kStriped, kSnapshot };
 
   std::string name;  // "pp-vol-log"
   Kind kind = Kind::kLinear;
@@ -39,9 +40,16 @@ struct PlannedDevice {
   Sectors offset;            // in the device below
   Sectors length;
   bool write_through = false;
+  std::optional<size_t> request_layer = {};  // its position in the request; nothing: ours
+  Layer layer = {};                          // of kMapped, kStriped, kSnapshot
+  std::vector<std::string> serials = {};     // of the disks that `layer` names
 
-  // Its table, once the numbers of the devices below are known. `log` is used by kLogWrites only.
-  dm::Table TableOn(dm::DeviceNumber below, dm::DeviceNumber log) const;
+  // Its table, once the numbers of the devices below are known. `log` is used by kLogWrites only,
+  // `others` are the disks of `serials`.
+  dm::Table TableOn(dm::DeviceNumber below, dm::DeviceNumber log,
+                    const std::vector<dm::DeviceNumber>& others = {}) const;
+  // Whether it can be given another table; see layers::IsMapped.
+  bool Swappable() const;
 };
 
 struct StackPlan {
@@ -51,6 +59,9 @@ struct StackPlan {
   std::optional<size_t> fs;
   std::optional<size_t> mark;
   std::optional<size_t> top;  // nothing: the disk itself
+  // What stands between log_writes and the disk, or, without log_writes, all of it, may show other
+  // bytes than the disk holds.
+  bool disk_is_image = true;
 };
 
 // A user error names the field that is wrong.

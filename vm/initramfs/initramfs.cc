@@ -314,8 +314,9 @@ Status Sweep(const std::string& folder) {
 
 const std::vector<std::string>& DefaultModules() {
   static const std::vector<std::string> modules = {
-      "virtio_pci", "virtio_blk",  "virtio_console", "dm-mod",    "dm-log-writes", "dm-flakey",
-      "dm-delay",   "dm-snapshot", "crc32c_generic", "libcrc32c", "jbd2",          "ext4"};
+      "virtio_pci", "virtio_blk",  "virtio_console", "dm-mod",         "dm-log-writes", "dm-flakey",
+      "dm-delay",   "dm-snapshot", "dm-zero",        "crc32c_generic", "libcrc32c",     "jbd2",
+      "ext4"};
   return modules;
 }
 

@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 namespace plugpull::vm {
 namespace {
 
@@ -64,14 +62,6 @@ void AddConsole(const MachineOptions& options, std::vector<std::string>& argumen
   arguments.insert(arguments.end(), {"-serial", "chardev:console"});
 }
 
-json FileNode(int set) {
-  return {{"driver", "file"},
-          {"filename", fmt::format("/dev/fdset/{}", set)},
-          {"locking", "off"},
-          {"discard", "unmap"},
-          {"cache", {{"direct", false}, {"no-flush", true}}}};
-}
-
 // `number`: of the descriptor, among those of all disks and then of their logs.
 void AddDescriptor(int number, std::vector<std::string>& arguments) {
   arguments.insert(
@@ -79,20 +69,27 @@ void AddDescriptor(int number, std::vector<std::string>& arguments) {
       {"-add-fd", fmt::format("fd={},set={}", kFirstDiskChildFd + number, kFirstDiskSet + number)});
 }
 
+// `number`: of the descriptor, as in AddDescriptor.
+json FileNode(int number) {
+  return {{"driver", "file"},
+          {"filename", fmt::format("/dev/fdset/{}", kFirstDiskSet + number)},
+          {"locking", "off"},
+          {"discard", "unmap"},
+          {"cache", {{"direct", false}, {"no-flush", true}}}};
+}
+
 // `log_number`: of the log's descriptor, where the disk has one.
-void AddDisk(const VirtualDisk& disk, int index, int log_number,
+void AddDisk(const VirtualDisk& disk, size_t index, int log_number,
              std::vector<std::string>& arguments) {
-  const std::string node = fmt::format("disk{}", index);
-  json backend = {{"driver", "raw"},
-                  {"discard", "unmap"},
-                  {"detect-zeroes", "off"},
-                  {"cache", {{"direct", false}, {"no-flush", true}}},
-                  {"file", FileNode(kFirstDiskSet + index)}};
-  AddDescriptor(index, arguments);
+  AddDescriptor(static_cast<int>(index), arguments);
+  json backend = RawNodeOptions(index);
+  backend["file"] = FileNode(static_cast<int>(index));
+  backend["file"]["node-name"] = FileNodeName(index);
   if (disk.log_fd >= 0) {
     AddDescriptor(log_number, arguments);
     // Flushes must get as far as this node (no no-flush), which is all that logs them.
     backend = {{"driver", "blklogwrites"},
+               {"node-name", HostLogNodeName(index)},
                {"discard", "unmap"},
                {"detect-zeroes", "off"},
                {"cache", {{"direct", false}, {"no-flush", false}}},
@@ -100,18 +97,37 @@ void AddDisk(const VirtualDisk& disk, int index, int log_number,
                {"log-sector-size", kHostLogSectorBytes},
                {"log-super-update-interval", kHostLogSuperEvery},
                {"file", backend},
-               {"log", FileNode(kFirstDiskSet + log_number)}};
+               {"log", FileNode(log_number)}};
   }
-  backend["node-name"] = node;
-  // QEMU would pause the machine on ENOSPC if it were not told to report.
-  const json frontend = {
-      {"driver", "virtio-blk-pci"}, {"drive", node},       {"id", fmt::format("vd{}", index)},
-      {"serial", disk.serial},      {"write-cache", "on"}, {"werror", "report"},
-      {"rerror", "report"}};
-  arguments.insert(arguments.end(), {"-blockdev", backend.dump(), "-device", frontend.dump()});
+  const std::string top = backend.at("node-name").get<std::string>();
+  arguments.insert(arguments.end(), {"-blockdev", backend.dump(), "-device",
+                                     DiskDeviceOptions(index, top, disk.serial).dump()});
 }
 
 }  // namespace
+
+std::string DiskDeviceName(size_t disk) { return fmt::format("vd{}", disk); }
+
+std::string RawNodeName(size_t disk) { return fmt::format("disk{}", disk); }
+
+std::string FileNodeName(size_t disk) { return fmt::format("file{}", disk); }
+
+std::string HostLogNodeName(size_t disk) { return fmt::format("hostlog{}", disk); }
+
+json RawNodeOptions(size_t disk) {
+  return {{"driver", "raw"},
+          {"node-name", RawNodeName(disk)},
+          {"discard", "unmap"},
+          {"detect-zeroes", "off"},
+          {"cache", {{"direct", false}, {"no-flush", true}}}};
+}
+
+json DiskDeviceOptions(size_t disk, const std::string& node, const std::string& serial) {
+  // QEMU would pause the machine on ENOSPC if it were not told to report.
+  return {{"driver", "virtio-blk-pci"}, {"drive", node},       {"id", DiskDeviceName(disk)},
+          {"serial", serial},           {"write-cache", "on"}, {"werror", "report"},
+          {"rerror", "report"}};
+}
 
 std::string KernelCommandLine(const MachineOptions& options) {
   std::string line = kBaseCommandLine;
@@ -152,7 +168,7 @@ Result<std::vector<std::string>> QemuArguments(const MachineOptions& options) {
                    {"-device", "virtio-serial-pci,id=ports,max_ports=2", "-chardev",
                     fmt::format("socket,id=port,fd={}", kPortChildFd), "-device",
                     "virtserialport,bus=ports.0,nr=1,chardev=port,name=plugpull.0"});
-  int index = 0;
+  size_t index = 0;
   int log_number = static_cast<int>(options.disks.size());
   for (const auto& disk : options.disks) {
     AddDisk(disk, index++, log_number, arguments);

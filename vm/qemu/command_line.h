@@ -22,6 +22,7 @@
 //     off.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,17 @@ inline constexpr int kFirstDiskChildFd = 20;  // of all disks, and then of those
 inline constexpr size_t kDisksMax = 24;                // slots of the machine's PCI bus
 inline constexpr size_t kSerialBytesMax = 20;          // VIRTIO_BLK_ID_BYTES of virtio_blk.h
 inline constexpr size_t kKernelCommandLineMax = 2047;  // COMMAND_LINE_SIZE of x86 without its zero
+
+// A disk is a device on a raw node on a file node; one that is logged has the log's node between
+// device and raw node. Names and options of these, for what is changed while the machine runs;
+// disks count from 0. RawNodeOptions lack `file`, the name of the node below; `node`: of the one on
+// which the device stands.
+std::string DiskDeviceName(size_t disk);
+std::string RawNodeName(size_t disk);
+std::string FileNodeName(size_t disk);
+std::string HostLogNodeName(size_t disk);
+nlohmann::json RawNodeOptions(size_t disk);
+nlohmann::json DiskDeviceOptions(size_t disk, const std::string& node, const std::string& serial);
 
 // The kernel's command line: ours, then the scenario's.
 std::string KernelCommandLine(const MachineOptions& options);

@@ -98,6 +98,7 @@ Result<std::unique_ptr<QemuMachine>> QemuMachine::Start(const MachineOptions& op
                                         words.empty() ? client.error().ToString() : words));
   }
   machine->qmp_.emplace(std::move(*client));
+  machine->disks_.emplace(*machine->qmp_, options.disks);
   return machine;
 }
 

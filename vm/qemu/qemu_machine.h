@@ -14,6 +14,7 @@
 #include "framework/os/subprocess.h"
 #include "vm/framing.h"
 #include "vm/machine.h"
+#include "vm/qemu/qemu_disks.h"
 #include "vm/qmp/qmp.h"
 
 namespace plugpull::vm {
@@ -30,6 +31,7 @@ class QemuMachine : public Machine {
   Result<GuestMessage> Receive(const os::Deadline& deadline) override;
   Status WaitForEnd(const os::Deadline& deadline) override;
   std::optional<std::string> Panic() override;
+  DiskControl* disk_control() override { return &*disks_; }
 
   pid_t pid() const { return process_->pid(); }
   QmpClient& qmp() { return *qmp_; }
@@ -59,6 +61,7 @@ class QemuMachine : public Machine {
   FrameReader frames_;
   std::string doing_ = "booting";
   std::optional<QmpClient> qmp_;
+  std::optional<QemuDisks> disks_;  // over qmp_
   std::optional<os::Subprocess> process_;
 };
 
