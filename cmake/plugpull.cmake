@@ -18,10 +18,20 @@ pkg_check_modules(BLKID REQUIRED IMPORTED_TARGET blkid)
 pkg_check_modules(MOUNT REQUIRED IMPORTED_TARGET mount)
 find_package(pugixml REQUIRED)
 
+option(PLUGPULL_PCH "Compile the big headers of other projects once" ON)
 add_library(plugpull_flags INTERFACE)
 target_compile_options(plugpull_flags INTERFACE -Wall -Wextra -Werror
   $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wnon-virtual-dtor -Woverloaded-virtual
   -Wimplicit-fallthrough)
+if(PLUGPULL_PCH)
+  # GCC 12 warns falsely of the standard library once it comes from a precompiled header.
+  target_compile_options(plugpull_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict
+    -Wno-array-bounds -Wno-stringop-overread -Wno-stringop-overflow>)
+endif()
+# The same macros everywhere: precompiled headers are read only where they are.
+target_compile_options(plugpull_flags INTERFACE -pthread)
+target_compile_definitions(plugpull_flags INTERFACE
+  $<TARGET_PROPERTY:fmt::fmt,INTERFACE_COMPILE_DEFINITIONS>)
 if(PLUGPULL_SANITIZE)
   target_compile_options(plugpull_flags INTERFACE -fsanitize=address,undefined
     -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -32,6 +42,9 @@ if(PLUGPULL_FUZZ)
     -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(plugpull_flags INTERFACE -fsanitize=address,undefined)
 endif()
+
+include(${CMAKE_CURRENT_LIST_DIR}/precompiled.cmake)
+plugpull_precompiled(plugpull_headers HEADERS ${plugpull_big_headers})
 
 # plugpull_library(NAME [HEADERS_ONLY] [SOURCES f.cc...] [DEPS lib...])
 # NAME is the folder relative to the root with '/' and '-' turned to '_'.
@@ -46,6 +59,7 @@ function(plugpull_library name)
     add_library(${name} STATIC ${ARG_SOURCES})
     target_include_directories(${name} PUBLIC ${shown})
     target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE plugpull_flags)
+    plugpull_use_precompiled(${name} plugpull_headers)
   else()
     add_library(${name} INTERFACE)
     target_include_directories(${name} INTERFACE ${shown})
@@ -62,5 +76,6 @@ function(plugpull_program name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} plugpull_flags)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  plugpull_use_precompiled(${name} plugpull_headers)
   add_dependencies(programs ${name})
 endfunction()

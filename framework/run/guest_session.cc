@@ -86,20 +86,6 @@ bool HasLog(const Disk& disk) {
                      [](const Layer& layer) { return layer.has_log_writes(); });
 }
 
-GuestLayer::Kind LayerKind(const Layer& layer) {
-  switch (layer.kind_case()) {
-    case Layer::kLinear:
-      return GuestLayer::LINEAR;
-    case Layer::kLogWrites:
-      return GuestLayer::LOG_WRITES;
-    case Layer::kDropBarriers:
-      return GuestLayer::DROP_BARRIERS;
-    case Layer::KIND_NOT_SET:
-      break;
-  }
-  return GuestLayer::UNSPECIFIED;
-}
-
 bool SendsFlushes(const Disk& disk) {
   return std::none_of(disk.layer().begin(), disk.layer().end(),
                       [](const Layer& layer) { return layer.has_drop_barriers(); });

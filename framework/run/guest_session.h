@@ -103,7 +103,6 @@ class GuestSession {
 std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk);
 
 bool HasLog(const Disk& disk);
-GuestLayer::Kind LayerKind(const Layer& layer);
 bool SendsFlushes(const Disk& disk);
 
 }  // namespace plugpull::run

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "framework/os/file.h"
+#include "framework/run/fault_steps.h"
 #include "framework/run/guest_session.h"
 #include "framework/run/log_file.h"
 #include "framework/run/recovery_log.h"
@@ -76,7 +77,9 @@ class Batch {
     set_up.set_log_serial(LogSerial(i));
     set_up.set_size_sectors(ToSectors(source_.history().device_size).value);
     set_up.set_strip_sectors(ToSectors(kStripBytes).value);
-    for (const Layer& layer : options_.layers) set_up.add_layer()->set_kind(LayerKind(layer));
+    for (const Layer& layer : options_.layers) {
+      *set_up.add_layer() = GuestLayerOf(Scenario(), layer);
+    }
     PP_RETURN_IF_ERROR(Ask(std::move(request)));
     // In this order, as where a scenario's disk is first mounted.
     PP_RETURN_IF_ERROR(Mark(i, "base", "recovery"));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <array>
 #include <optional>
 
@@ -336,7 +337,12 @@ void RunNestedCuts(const DiskSource& source, const Check& check, oracle::Fsck& f
       kernel.start_machine = options.check.start_machine;
       kernel.memory_mib = scenario.guest().memory_mib();
       if (const Disk* disk = DiskOf(scenario, check.disk())) {
-        kernel.layers.assign(disk->layer().begin(), disk->layer().end());
+        // What fails, delays or spreads over other disks is gone when the power comes back.
+        std::ranges::copy_if(disk->layer(), std::back_inserter(kernel.layers),
+                             [](const Layer& layer) {
+                               return layer.has_log_writes() || layer.has_linear() ||
+                                      layer.has_drop_barriers();
+                             });
       }
       kernel.mount = MountOf(scenario, check.disk());
       kernel.progress = progress(scenario.name() + ", recovery by the kernel");
