@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who behaves is never accused, whatever happens to the disks.
+#include "framework/agent/contract.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "agent_timeline.h"
+
+namespace plugpull::agent {
+namespace {
+
+constexpr uint64_t kSeeds = 200;
+
+PropertyReport Property(const AgentReport& report, FindingClass property) {
+  for (const PropertyReport& one : report.property()) {
+    if (one.property() == property) return one;
+  }
+  return {};
+}
+
+void ExpectNotAccused(const Timeline& timeline, uint64_t seed) {
+  for (const AgentReport& report : JudgeTimeline(timeline, Contract())) {
+    EXPECT_EQ(report.property_size(), static_cast<int>(AllProperties().size()));
+    for (const PropertyReport& property : report.property()) {
+      EXPECT_NE(property.verdict(), PropertyReport::VIOLATED)
+          << "seed " << seed << ", agent " << report.agent() << ": "
+          << FindingClass_Name(property.property()) << ": " << property.evidence();
+    }
+  }
+}
+
+TEST(AgentContract, FirstFormatWithWholeDiskEvidence) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Script script(seed);
+    script.AddDisk("vol", DiskChange::BLANK);
+    script.Tell("vol", "/mnt/vol", {"noatime", "barrier=1"});
+    script.Start();
+    script.Mount("vol", EINVAL);  // "Can't find ext4 filesystem"
+    script.Read("vol", 64 << 20);
+    script.Run({"/sbin/mkfs.ext4", "-F", "/dev/vda"}, "vol");
+    script.Mount("vol", 0);
+    script.InForce("vol", {"rw", "noatime"});
+    script.Wait(100);
+    script.Unmount("vol");
+    const Timeline timeline = script.Finish();
+    ExpectNotAccused(timeline, seed);
+    const AgentReport report = JudgeAgent(timeline, "a", Contract());
+    EXPECT_EQ(Property(report, NO_FORMAT_WITHOUT_BLANK).verdict(), PropertyReport::HOLDS);
+    EXPECT_EQ(Property(report, OPTIONS_EFFECTIVE).verdict(), PropertyReport::HOLDS);
+    EXPECT_EQ(report.mounts(), 2u);
+    EXPECT_EQ(report.mounts_failed(), 1u);
+  }
+}
+
+TEST(AgentContract, ThreeDisksOneAfterAnother) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Script script(seed);
+    for (const char* disk : {"one", "two", "three"}) {
+      script.AddDisk(disk);
+      script.Tell(disk, std::string("/mnt/") + disk);
+    }
+    script.Start();
+    for (const char* disk : {"one", "two", "three"}) {
+      script.Mount(disk, 0);
+      script.WaitAbout(0.1);
+    }
+    script.Wait(5);
+    for (const char* disk : {"one", "two", "three"}) script.Unmount(disk);
+    ExpectNotAccused(script.Finish(), seed);
+  }
+}
+
+TEST(AgentContract, TransientThatClears) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Script script(seed);
+    script.AddDisk("vol");
+    script.Fault("vol", true);
+    script.Start();
+    double gap = 0.5;
+    const uint64_t failures = script.prng().Between(1, 4);
+    for (uint64_t i = 0; i < failures; ++i) {
+      script.Mount("vol", EIO);
+      if (i + 1 == failures) script.Fault("vol", false);
+      script.WaitAbout(gap);
+      gap *= 2;
+    }
+    script.Mount("vol", 0);
+    script.Wait(1000);
+    const Timeline timeline = script.Finish();
+    ExpectNotAccused(timeline, seed);
+    const AgentReport report = JudgeAgent(timeline, "a", Contract());
+    EXPECT_EQ(Property(report, RECOVERS).verdict(), PropertyReport::HOLDS);
+    EXPECT_EQ(Property(report, TRANSIENT_RETRIED).verdict(), PropertyReport::HOLDS);
+  }
+}
+
+TEST(AgentContract, GivesUpAndStaysSoOverRestartAndReattachment) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Script script(seed);
+    script.AddDisk("vol", DiskChange::DAMAGED);
+    script.AddDisk("good");
+    script.Start();
+    GiveUpWell(script, "vol");
+    script.Mount("good", 0);
+    script.Wait(100);
+    script.Restart();
+    script.Wait(100);
+    script.Detach("vol");
+    script.Wait(5);
+    script.Attach("vol", seed % 2 == 0 ? "vdq" : "");
+    script.Wait(3600);
+    const Timeline timeline = script.Finish();
+    ExpectNotAccused(timeline, seed);
+    const AgentReport report = JudgeAgent(timeline, "a", Contract());
+    for (const FindingClass property :
+         {BOUNDED_ATTEMPTS, SILENT_AFTER_GIVING_UP, TERMINAL_SURVIVES_RESTART, ONE_ALERT}) {
+      EXPECT_EQ(Property(report, property).verdict(), PropertyReport::HOLDS)
+          << FindingClass_Name(property);
+    }
+  }
+}
+
+TEST(AgentContract, UnplugAndPlugAgainManyTimes) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Script script(seed);
+    script.AddDisk("vol");
+    script.Tell("vol", "/mnt/vol");
+    script.Start();
+    for (int i = 0; i < 12; ++i) {
+      script.Mount("vol", 0);
+      script.WaitAbout(10);
+      script.Detach("vol");
+      script.Unmount("vol");
+      script.WaitAbout(2);
+      script.Attach("vol", i % 2 == 0 ? "vdb" : "vda");
+    }
+    ExpectNotAccused(script.Finish(), seed);
+  }
+}
+
+TEST(AgentContract, AskedAgainAndAgain) {
+  Script script(1);
+  script.AddDisk("vol");
+  for (int i = 0; i < 12; ++i) {
+    script.Start();
+    script.Mount("vol", 0);
+    script.Wait(1);
+    script.Unmount("vol", EBUSY);
+    script.Wait(1);
+    script.Unmount("vol");
+  }
+  ExpectNotAccused(script.Finish(), 1);
+}
+
+TEST(AgentContract, GapsThatReachTheirCapNeedNotGrow) {
+  Contract contract;
+  contract.set_attempts_max(100);
+  Script script(1);
+  script.AddDisk("vol", DiskChange::DAMAGED);
+  script.Start();
+  double gap = 0.5;
+  for (int i = 0; i < 40; ++i) {
+    script.Mount("vol", EINVAL);
+    script.WaitAbout(gap);
+    gap = std::min(gap * 2, 122.0);
+  }
+  const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
+  EXPECT_EQ(Property(report, GROWING_GAPS).verdict(), PropertyReport::HOLDS);
+}
+
+TEST(AgentContract, LostEventsMakeEverythingUnknown) {
+  Script script(1);
+  script.AddDisk("vol");
+  script.Start();
+  script.Mount("vol", 0);
+  Timeline timeline = script.Finish();
+  timeline.set_lost_events(3);
+  timeline.set_lost_reason("the buffer overflowed");
+  const AgentReport report = JudgeAgent(timeline, "a", Contract());
+  for (const PropertyReport& property : report.property()) {
+    EXPECT_EQ(property.verdict(), PropertyReport::UNKNOWN);
+    EXPECT_NE(property.evidence().find("3 events were lost: the buffer"), std::string::npos);
+  }
+}
+
+TEST(AgentContract, WithoutLeavesPropertiesOut) {
+  Contract contract;
+  contract.add_without(ONE_ALERT);
+  Script script(1);
+  script.AddDisk("vol");
+  script.Start();
+  const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
+  EXPECT_EQ(report.property_size() + 1, static_cast<int>(AllProperties().size()));
+}
+
+TEST(AgentContract, NothingHappenedIsNoSuccess) {
+  const AgentReport report = JudgeAgent(Timeline(), "nobody", Contract());
+  for (const PropertyReport& property : report.property()) {
+    EXPECT_EQ(property.verdict(), PropertyReport::UNKNOWN);
+  }
+  Script script(1);
+  script.AddDisk("vol");
+  script.Start();
+  const AgentReport idle = JudgeAgent(script.Finish(), "a", Contract());
+  for (const PropertyReport& property : idle.property()) {
+    EXPECT_EQ(property.verdict(), PropertyReport::NOT_EXERCISED)
+        << FindingClass_Name(property.property());
+  }
+}
+
+}  // namespace
+}  // namespace plugpull::agent
