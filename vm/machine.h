@@ -28,6 +28,9 @@ struct VirtualDisk {
   int log_fd = -1;
 };
 
+// A word of the kernel's command line by which the guest knows that its clock is warped.
+inline constexpr char kWarpedArgument[] = "plugpull.clock=warped";
+
 struct MachineOptions {
   std::string kernel_image;  // path of a bzImage
   std::string initramfs;     // path of a cpio archive
@@ -38,6 +41,8 @@ struct MachineOptions {
   std::vector<VirtualDisk> disks;
   // Path; made new, kept after the end. Empty: the console is kept in memory, for error messages.
   std::string console_log;
+  // The guest's time jumps to the next timer while nothing runs. One processor, "tcg" alone.
+  bool warped_clock = false;
   bool interactive = false;  // the console is this process's terminal instead of the file
 };
 

@@ -91,12 +91,14 @@ class FormatWatch {
       unreadable_ |= unreadable_now_;
     } else if (event.has_mount() && event.mount().disk() == disk_) {
       touched_ = true;
+      if (event.mount().error_number() == 0) ++mounted_;
       if (own && unreadable_now_) {
         read_error_.Holds("tried to mount a disk that could not be read, and did not format it",
                           disk_);
       }
     } else if (event.has_unmount() && event.unmount().disk() == disk_) {
       touched_ = true;
+      if (event.unmount().error_number() == 0 && mounted_ > 0) --mounted_;
     } else if (event.has_open_for_write() && event.open_for_write().disk() == disk_ && own) {
       opened_ = true;
     } else if (event.has_bytes() && event.bytes().disk() == disk_) {
@@ -121,7 +123,7 @@ class FormatWatch {
   // Who writes to a disk that nobody mounts, and runs no program for it, does so himself.
   void TakeBytes(const TimelineEvent& event) {
     read_bytes_ += event.bytes().bytes_read();
-    if (event.bytes().bytes_written() > 0 && opened_ && !touched_) {
+    if (event.bytes().bytes_written() > 0 && opened_ && !touched_ && mounted_ == 0) {
       Judge(event.at_ns(), fmt::format("{} bytes written to the device itself",
                                        event.bytes().bytes_written()));
     }
@@ -168,6 +170,7 @@ class FormatWatch {
   bool unreadable_now_ = false;
   bool unreadable_ = false;  // at some time since then
   bool touched_ = false;     // by a mount or a program, since the last count of bytes
+  uint64_t mounted_ = 0;     // how often, by anyone: the file system writes
   bool opened_ = false;      // by the agent, for writing, since then
 };
 

@@ -236,4 +236,20 @@ Result<std::vector<WorkloadTrace>> Reader::ReadTraces(const std::string& disk) c
   return traces;
 }
 
+Result<std::optional<Timeline>> Reader::ReadTimeline() const {
+  if (!manifest_.has_timeline_file()) return std::optional<Timeline>();
+  if (manifest_.timeline_bytes() > kTimelineBytesMax) {
+    return UserError(fmt::format("the timeline in {} has {} bytes; at most {} are read", folder_,
+                                 manifest_.timeline_bytes(), kTimelineBytesMax));
+  }
+  PP_ASSIGN_OR_RETURN(const auto bytes,
+                      ReadCompressed(manifest_.timeline_file(), manifest_.timeline_bytes()));
+  Timeline timeline;
+  if (!timeline.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return UserError(fmt::format("{}/{} holds no timeline; {}", folder_, manifest_.timeline_file(),
+                                 kWhatToDo));
+  }
+  return std::optional<Timeline>(std::move(timeline));
+}
+
 }  // namespace plugpull::recording

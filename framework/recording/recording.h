@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "framework/base/result.h"
+#include "framework/proto/agent.pb.h"
 #include "framework/proto/recording.pb.h"
 #include "framework/proto/workload.pb.h"
 
@@ -18,6 +20,9 @@ namespace plugpull::recording {
 inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr char kManifestName[] = "recording.textproto";
 inline constexpr char kConsoleName[] = "console.log";
+inline constexpr char kTimelineName[] = "timeline.pb.zst";
+// A longer one (before compression) is not read.
+inline constexpr uint64_t kTimelineBytesMax = 64 << 20;
 // A longer log (before compression) is not read.
 inline constexpr uint64_t kLogBytesMax = 16ULL << 30;
 
@@ -59,6 +64,8 @@ class Reader {
   // The log that QEMU recorded. A user error that says why when there is none.
   Result<std::vector<uint8_t>> ReadHostLog(const RecordedDisk& disk) const;
   Result<std::vector<WorkloadTrace>> ReadTraces(const std::string& disk) const;
+  // Nothing: the scenario started no agent.
+  Result<std::optional<Timeline>> ReadTimeline() const;
 
  private:
   Result<std::vector<uint8_t>> ReadCompressed(const std::string& name, uint64_t size) const;

@@ -113,6 +113,24 @@ Json DiskJson(const DiskReport& disk) {
   return json;
 }
 
+Json AgentJson(const AgentReport& agent) {
+  Json json = {{"agent", agent.agent()},
+               {"mounts", agent.mounts()},
+               {"mounts_failed", agent.mounts_failed()},
+               {"restarts", agent.restarts()},
+               {"watched_ms", agent.watched_ms()},
+               {"properties", Json::array()}};
+  for (const PropertyReport& property : agent.property()) {
+    json["properties"].push_back({{"property", FindingClass_Name(property.property())},
+                                  {"verdict", PropertyReport::Verdict_Name(property.verdict())},
+                                  {"expected", property.expected()},
+                                  {"in_baseline", property.in_baseline()},
+                                  {"disk", property.disk()},
+                                  {"evidence", property.evidence()}});
+  }
+  return json;
+}
+
 const char* OutcomeWord(Outcome outcome) {
   switch (outcome) {
     case Outcome::kAsExpected:
@@ -159,6 +177,11 @@ Json RunJson(const RunReport& run) {
   json["check_wall_ms"] = run.check_wall_ms();
   json["disks"] = Json::array();
   for (const DiskReport& disk : run.disk()) json["disks"].push_back(DiskJson(disk));
+  if (!run.agent().empty()) {
+    json["guest_clock_ms"] = run.guest_clock_ms();
+    json["agents"] = Json::array();
+    for (const AgentReport& agent : run.agent()) json["agents"].push_back(AgentJson(agent));
+  }
   return json;
 }
 

@@ -82,6 +82,20 @@ std::string FindingText(const DiskReport& disk, const Finding& finding) {
   return text;
 }
 
+std::string AgentText(const AgentReport& agent) {
+  std::string text;
+  for (const PropertyReport& property : agent.property()) {
+    if (property.verdict() == PropertyReport::NOT_EXERCISED) continue;
+    const bool violated = property.verdict() == PropertyReport::VIOLATED;
+    const char* expected = !violated ? "" : property.expected() ? ", expected" : ", not expected";
+    text += fmt::format("agent {}: {} {}{}: {}\n", agent.agent(),
+                        FindingClass_Name(property.property()),
+                        PropertyReport::Verdict_Name(property.verdict()), expected,
+                        std::string_view(property.evidence()).substr(0, kEvidenceBytesMax));
+  }
+  return text;
+}
+
 void WriteFailure(pugi::xml_node testcase, const RunReport& run) {
   std::string message;
   for (const std::string& difference : Differences(run)) {
@@ -91,6 +105,7 @@ void WriteFailure(pugi::xml_node testcase, const RunReport& run) {
   for (const DiskReport& disk : run.disk()) {
     for (const Finding& finding : disk.finding()) text += FindingText(disk, finding);
   }
+  for (const AgentReport& agent : run.agent()) text += AgentText(agent);
   if (!run.command().empty()) text += fmt::format("run it again: {}\n", run.command());
   pugi::xml_node failure = testcase.append_child("failure");
   Set(failure, "type", "verdict");

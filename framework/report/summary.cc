@@ -58,6 +58,22 @@ std::vector<std::string> Differences(const RunReport& run) {
       }
     }
   }
+  for (const AgentReport& agent : run.agent()) {
+    uint64_t not_judged = 0;
+    for (const PropertyReport& property : agent.property()) {
+      if (property.in_baseline()) continue;
+      not_judged += property.verdict() == PropertyReport::UNKNOWN ? 1 : 0;
+      if (property.verdict() != PropertyReport::VIOLATED || property.expected()) continue;
+      violated.push_back(fmt::format("not expected: {} (agent {}): {}",
+                                     FindingClass_Name(property.property()), agent.agent(),
+                                     property.evidence()));
+    }
+    if (not_judged > 0) {
+      unknown.push_back(fmt::format("{} of agent {} could not be judged: {}",
+                                    Counted(not_judged, "property"), agent.agent(),
+                                    agent.property(0).evidence()));
+    }
+  }
   for (const int missed : run.missed()) {
     violated.push_back(fmt::format("expected and not found: {}",
                                    FindingClass_Name(static_cast<FindingClass>(missed))));

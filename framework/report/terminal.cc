@@ -293,6 +293,83 @@ std::string DiskText(const Style& style, const RunReport& run, const DiskReport&
   return out;
 }
 
+// ---- one agent
+
+Cell PropertyCell(const PropertyReport& property) {
+  switch (property.verdict()) {
+    case PropertyReport::HOLDS:
+      return {"holds", Tone::kGood};
+    case PropertyReport::VIOLATED:
+      return {"VIOLATED", Tone::kBad};
+    case PropertyReport::UNKNOWN:
+      return {"unknown", Tone::kWarn};
+    case PropertyReport::NOT_EXERCISED:
+      break;
+  }
+  return {"-", Tone::kDim};
+}
+
+std::string AgentText(const Style& style, const AgentReport& agent) {
+  std::string out = Fact(
+      style, "agent",
+      fmt::format("{}: {} mounts, {} failed, {} restarts, watched for {} of the guest's time",
+                  agent.agent(), agent.mounts(), agent.mounts_failed(), agent.restarts(),
+                  Seconds(agent.watched_ms())));
+  Table table;
+  table.AddColumn("property", kText);
+  table.AddColumn("verdict", kText);
+  table.AddColumn("expected", kText);
+  std::string quiet;
+  for (const PropertyReport& property : agent.property()) {
+    const std::string name = FindingClass_Name(property.property());
+    if (property.verdict() == PropertyReport::NOT_EXERCISED && property.evidence().empty()) {
+      quiet += (quiet.empty() ? "" : ", ") + name;
+      continue;
+    }
+    const bool violated = property.verdict() == PropertyReport::VIOLATED;
+    table.AddRow({{name},
+                  PropertyCell(property),
+                  {violated ? (property.expected() ? "yes" : "no") : "",
+                   property.expected() ? Tone::kGood : Tone::kBad}},
+                 ShortLines(style, kIndent + 4, property.evidence()));
+  }
+  if (!table.empty()) out += table.Render(style, kIndent);
+  if (!quiet.empty()) out += Fact(style, "not touched", quiet, Tone::kDim);
+  return out;
+}
+
+// A run's agents, one beside the other, where there are several.
+std::string AgentMatrix(const Style& style, const ReportList& reports) {
+  Table table;
+  for (const char* title : {"agent", "scenario", "violated", "not expected"}) {
+    table.AddColumn(title, kText);
+  }
+  table.AddColumn("holds", kNumber);
+  int rows = 0;
+  for (const RunReport& run : reports.run()) {
+    for (const AgentReport& agent : run.agent()) {
+      std::string violated;
+      std::string surprise;
+      uint64_t holds = 0;
+      for (const PropertyReport& property : agent.property()) {
+        holds += property.verdict() == PropertyReport::HOLDS ? 1 : 0;
+        if (property.verdict() != PropertyReport::VIOLATED) continue;
+        std::string& list = property.expected() ? violated : surprise;
+        list += (list.empty() ? "" : "\n") + FindingClass_Name(property.property());
+      }
+      ++rows;
+      table.AddRow({{agent.agent()},
+                    {RunWord(run)},
+                    {violated.empty() ? "nothing" : violated},
+                    {surprise.empty() ? "nothing" : surprise,
+                     surprise.empty() ? Tone::kPlain : Tone::kBad},
+                    {Number(holds)}});
+    }
+  }
+  if (rows < 2) return {};
+  return "\n" + style.Paint(Tone::kStrong, "Agents") + "\n" + table.Render(style, kIndent);
+}
+
 // ---- one run
 
 std::string ResultFacts(const Style& style, const RunReport& run) {
@@ -338,11 +415,16 @@ std::string RunText(const Style& style, const RunReport& run) {
   if (!run.summary().empty()) out += Fact(style, "about", run.summary());
   if (run.guest_wall_ms() > 0 || run.check_wall_ms() > 0) {
     out += Fact(style, "time",
-                fmt::format("guest {}, check {}", Seconds(run.guest_wall_ms()),
+                fmt::format("guest {}{}, check {}", Seconds(run.guest_wall_ms()),
+                            run.agent().empty()
+                                ? std::string()
+                                : fmt::format(" ({} by its own clock)",
+                                              Seconds(run.guest_clock_ms())),
                             Seconds(run.check_wall_ms())));
   }
   if (!run.recording().empty()) out += Fact(style, "recording", run.recording());
   for (const DiskReport& disk : run.disk()) out += DiskText(style, run, disk);
+  for (const AgentReport& agent : run.agent()) out += AgentText(style, agent);
   out += ResultFacts(style, run);
   out += Command(style, "run it again", run.command());
   return out + "\n";
@@ -472,6 +554,7 @@ std::string RenderTerminal(const ReportList& reports, const TerminalOptions& opt
   std::string out;
   for (const RunReport& run : reports.run()) out += RunText(style, run);
   out += SummaryTable(style, reports);
+  out += AgentMatrix(style, reports);
   out += ComparisonTable(style, reports);
   out += BlindSpots(style, reports);
   return out;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <set>
 
+#include "framework/agent/contract.h"
 #include "framework/run/cross_check.h"
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
@@ -112,6 +113,7 @@ void NoteNotDone(const DiskReport& disk, RunReport& report) {
 
 Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
+  if (scenario.check().empty() && report.agent_size() > 0) return OkStatus();
   if (scenario.check().empty())
     return UserError("the scenario has no disk whose log could be checked");
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
@@ -150,6 +152,16 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
     NoteNotDone(found, report);
   }
   for (const DiskReport& disk : report.disk()) PP_RETURN_IF_ERROR(ContradictionOf(disk));
+  return OkStatus();
+}
+
+Status CheckAgents(const recording::Reader& reader, RunReport& report) {
+  PP_ASSIGN_OR_RETURN(const auto timeline, reader.ReadTimeline());
+  if (!timeline) return OkStatus();
+  for (AgentReport& agent :
+       agent::JudgeTimeline(*timeline, reader.manifest().scenario().contract())) {
+    *report.add_agent() = std::move(agent);
+  }
   return OkStatus();
 }
 
@@ -202,6 +214,16 @@ void Conclude(RunReport& report) {
       if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
     }
   }
+  for (AgentReport& agent : *report.mutable_agent()) {
+    for (PropertyReport& property : *agent.mutable_property()) {
+      if (property.verdict() == PropertyReport::UNKNOWN) surprise = true;
+      if (property.verdict() != PropertyReport::VIOLATED) continue;
+      const bool listed = expected.contains(property.property());
+      property.set_expected(listed);
+      surprise |= !listed;
+      found.insert(property.property());
+    }
+  }
   report.clear_missed();
   for (const int wanted : expected) {
     if (!found.contains(wanted)) report.add_missed(static_cast<FindingClass>(wanted));
@@ -230,6 +252,7 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   report.set_kernel_release(manifest.kernel_release());
   report.set_accelerator(manifest.accelerator());
   report.set_guest_wall_ms(manifest.guest_wall_ms());
+  if (manifest.has_guest_clock_ms()) report.set_guest_clock_ms(manifest.guest_clock_ms());
   *report.mutable_expected() = scenario.expect().found();
   if (manifest.has_incomplete_reason()) {
     report.set_incomplete_reason(manifest.incomplete_reason());
@@ -242,7 +265,11 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
     if (options.max_states) command += fmt::format(" --max-states {}", *options.max_states);
   }
   if (!command.empty()) report.set_command(command);
-  if (const Status status = CheckDisks(*reader, options, report); !status.ok()) {
+  const auto judge = [&]() -> Status {
+    PP_RETURN_IF_ERROR(CheckAgents(*reader, report));
+    return CheckDisks(*reader, options, report);
+  };
+  if (const Status status = judge(); !status.ok()) {
     Error error = status.error();
     // What an incomplete recording lacks is not the user's mistake.
     if (manifest.has_incomplete_reason()) error.code = ErrorCode::kGuest;

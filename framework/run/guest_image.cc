@@ -25,8 +25,10 @@ Result<GuestImage> PrepareGuestImage(const Guest& guest, const std::string& acce
         path.is_absolute() ? file : (folder / path).string();
   }
   PP_ASSIGN_OR_RETURN(image.initramfs, vm::BuildInitramfs(options));
+  // Only emulation can make time jump.
+  const std::string wanted = guest.clock() == Guest::WARPED ? "tcg" : accelerator;
   PP_ASSIGN_OR_RETURN(auto choice,
-                      vm::ChooseAccelerator(accelerator, image.kernel_image, image.initramfs));
+                      vm::ChooseAccelerator(wanted, image.kernel_image, image.initramfs));
   image.accelerator = std::move(choice.accelerator);
   image.accelerator_reason = std::move(choice.reason);
   return image;

@@ -53,6 +53,10 @@ std::string StepWord(const Step& step) {
     case Step::kDetach:
     case Step::kAttach:
       return FaultStepInWords(step);
+    case Step::kAgent:
+    case Step::kAgentWait:
+    case Step::kAgentStop:
+      return AgentStepInWords(step);
     case Step::KIND_NOT_SET:
       break;
   }
@@ -103,6 +107,7 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
   const Guest& guest = plan.scenario().guest();
   options.memory_mib = guest.memory_mib();
   options.cpus = guest.cpus();
+  options.warped_clock = guest.clock() == Guest::WARPED;
   options.kernel_arguments.assign(guest.kernel_argument().begin(), guest.kernel_argument().end());
   options.console_log = console_log;
   options.interactive = interactive;
@@ -136,13 +141,19 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
                            [raw = session.get()](GuestRequest request, Millis timeout) {
                              return raw->Ask(std::move(request), timeout);
                            });
+  session->agents_.emplace(plan.scenario(),
+                           [raw = session.get()](GuestRequest request, Millis timeout) {
+                             return raw->Ask(std::move(request), timeout);
+                           });
   PP_RETURN_IF_ERROR(session->faults_->TryAll(session->kernel_release_));
   return session;
 }
 
 Result<Answer> GuestSession::AskRaw(GuestRequest request, Millis timeout,
                                     const std::function<void(const Progress&)>& on_progress) {
-  return vm::Call(*machine_, std::move(request), timeout, on_progress);
+  auto answer = vm::Call(*machine_, std::move(request), timeout, on_progress);
+  if (answer.ok() && answer->guest_ms() != 0) guest_clock_ms_ = answer->guest_ms();
+  return answer;
 }
 
 Result<Answer> GuestSession::Ask(GuestRequest request, Millis timeout,
@@ -187,12 +198,17 @@ Status GuestSession::RunSteps() {
     ++number;
     const std::string word = StepWord(step);
     progress_(word);
-    Status status = RunStep(step, number, Millis(step.timeout_ms()));
+    Status status = RunAndNote(step, number, Millis(step.timeout_ms()));
     if (!status.ok())
       return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
   }
   progress_("draining the log");
   return Finish();
+}
+
+Status GuestSession::RunAndNote(const Step& step, int number, Millis timeout) {
+  PP_RETURN_IF_ERROR(RunStep(step, number, timeout));
+  return agents_->Note(step);
 }
 
 Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
@@ -226,6 +242,10 @@ Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
       PP_RETURN_IF_ERROR(faults_->Run(step, number, timeout));
       for (const auto& [disk, device] : faults_->devices()) devices_[disk] = device;
       return OkStatus();
+    case Step::kAgent:
+    case Step::kAgentWait:
+    case Step::kAgentStop:
+      return agents_->Run(step, timeout);
     case Step::KIND_NOT_SET:
       break;
   }
@@ -437,6 +457,7 @@ std::optional<image::Fingerprint> GuestSession::ContentOf(const std::string& dis
 }
 
 Status GuestSession::Finish() {
+  PP_RETURN_IF_ERROR(agents_->Finish());
   PP_RETURN_IF_ERROR(faults_->Finish());
   for (const Disk& disk : plan_.scenario().disk()) {
     if (!HasLog(disk)) continue;

@@ -14,6 +14,7 @@
 #include "framework/image/fingerprint.h"
 #include "framework/proto/recording.pb.h"
 #include "framework/proto/workload.pb.h"
+#include "framework/run/agent_steps.h"
 #include "framework/run/fault_steps.h"
 #include "framework/run/guest_image.h"
 #include "framework/scenario/plan.h"
@@ -49,6 +50,10 @@ class GuestSession {
   const std::vector<WorkloadTrace>& traces() const { return traces_; }
   const std::vector<DamageEvidence>& damage() const { return damage_; }
   const std::vector<RecordedFault>& faults() const { return faults_->faults(); }
+  // Nothing: the scenario starts no agent.
+  const std::optional<Timeline>& timeline() const { return agents_->timeline(); }
+  // How long the guest has run, by its own clock.
+  uint64_t guest_clock_ms() const { return guest_clock_ms_; }
   // What the disk shows where its file is not its image (FileIsImage), after the last step.
   std::optional<image::Fingerprint> ContentOf(const std::string& disk) const;
   const DiskFiles& files(const std::string& disk) const { return files_.at(disk); }
@@ -62,6 +67,7 @@ class GuestSession {
 
   Status SetUpDisks();
   // `number`: its position, from 1.
+  Status RunAndNote(const Step& step, int number, Millis timeout);
   Status RunStep(const Step& step, int number, Millis timeout);
   Status Mkfs(const MkfsStep& step, Millis timeout);
   Status MountDisk(const MountStep& step, Millis timeout);
@@ -97,6 +103,8 @@ class GuestSession {
   std::map<std::string, image::Fingerprint> contents_;
   std::unique_ptr<vm::Machine> machine_;
   std::optional<FaultSteps> faults_;  // over machine_
+  std::optional<AgentSteps> agents_;
+  uint64_t guest_clock_ms_ = 0;
 };
 
 // What a disk is filled with before the guest starts; nothing: zeroes.

@@ -150,6 +150,14 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
   for (const DamageEvidence& damage : session.damage()) *manifest.add_damage() = damage;
   for (const RecordedFault& fault : session.faults()) *manifest.add_fault() = fault;
   PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
+  manifest.set_guest_clock_ms(session.guest_clock_ms());
+  if (session.timeline()) {
+    const std::string bytes = session.timeline()->SerializeAsString();
+    manifest.set_timeline_file(recording::kTimelineName);
+    manifest.set_timeline_bytes(bytes.size());
+    PP_RETURN_IF_ERROR(writer.AddCompressed(
+        recording::kTimelineName, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}));
+  }
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));
   return writer.Finish(std::move(manifest));

@@ -184,6 +184,12 @@ void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
       disk.add_layer()->mutable_drop_barriers();
     }
   }
+  for (Step& step : *plan.mutable_step()) {
+    if (!step.has_agent()) continue;
+    step.mutable_agent()->mutable_argv()->MergeFrom(settings.agent_argument());
+    step.mutable_agent()->mutable_environment()->MergeFrom(settings.agent_environment());
+  }
+  if (settings.has_contract()) *plan.mutable_contract() = settings.contract();
   if (settings.has_kernel()) plan.mutable_guest()->set_kernel(settings.kernel());
   if (settings.has_seed()) plan.set_seed(settings.seed());
 }
@@ -275,6 +281,9 @@ Plan PlanMaker::Finish(Scenario plan, std::string variant,
   ResolveSteps(plan);
   ResolveChecks(model, max_states, plan);
   ResolveExpect(expect, plan);
+  const bool agents = std::any_of(plan.step().begin(), plan.step().end(),
+                                  [](const Step& step) { return step.has_agent(); });
+  if (agents) plan.mutable_contract();  // there, so that its defaults are filled in
   FillDefaults(plan);
   // `nth` means something with EVERY_NTH only, and is an error elsewhere.
   for (Check& check : *plan.mutable_check()) {

@@ -95,6 +95,10 @@ void CheckGuest(const Validation& v) {
     const std::string mistake = KernelMistake(guest.kernel());
     if (!mistake.empty()) v.reporter.Add(node.Locate(Guest::kKernelFieldNumber), mistake);
   }
+  if (guest.clock() == Guest::WARPED && guest.cpus() != 1) {
+    v.reporter.Add(node.Locate(Guest::kClockFieldNumber),
+                   fmt::format("clock WARPED needs one processor, and cpus is {}", guest.cpus()));
+  }
   for (int i = 0; i < guest.kernel_argument_size(); ++i) {
     const std::string& word = guest.kernel_argument(i);
     if (!word.empty() && word.find('\n') == std::string::npos) continue;
@@ -331,6 +335,10 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at, fmt::format("{} is listed twice", FindingClass_Name(found)));
       continue;
     }
+    if (IsAgentProperty(found)) {
+      CheckAgentExpected(v, found, at);
+      continue;
+    }
     if (!oracles_known) continue;
     const Oracle needed = OracleOf(found);
     if (oracles.empty()) {
@@ -384,6 +392,7 @@ void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& 
   CheckChecks(v);
   CheckFills(v);
   CheckFaults(v);
+  CheckAgents(v);
   if (scenario.has_expect()) {
     CheckExpect(v, scenario.expect(), Sub(source, Scenario::kExpectFieldNumber));
   }

@@ -77,6 +77,11 @@ void CheckFillSettings(const Validation& v, const Settings& settings, const Sour
 // The names of all errnos.
 std::vector<std::string> ErrnoNames();
 
+// validate_agents.cc: agents, their steps and contract.
+bool IsAgentProperty(FindingClass found);
+void CheckAgentExpected(const Validation& v, FindingClass found, const SourceLocation& at);
+void CheckAgents(const Validation& v);
+
 void CheckFaults(const Validation& v);  // validate_faults.cc: layers and steps that fail
 void CheckSteps(const Validation& v);   // validate_steps.cc
 void CheckMatrix(const Validation& v);  // validate_matrix.cc: variants, axes, cells

@@ -82,6 +82,7 @@ Answer Executor::Execute(const GuestRequest& request) {
     error.set_infrastructure(true);
   }
   answer.set_id(request.id());
+  answer.set_guest_ms(MonotonicNs() / 1'000'000);
   return answer;
 }
 
@@ -135,6 +136,16 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       return ReadBack(request.read_back_disk());
     case GuestRequest::kWaitForDisk:
       return Await(request.wait_for_disk());
+    case GuestRequest::kStartAgent:
+      return AgentAnswer(agents_.Start(request.start_agent().step()));
+    case GuestRequest::kWaitForAgent:
+      return AgentAnswer(agents_.Wait(request.wait_for_agent().step()));
+    case GuestRequest::kStopAgent:
+      return AgentAnswer(agents_.Stop(request.stop_agent().step()));
+    case GuestRequest::kNoteEvent:
+      return NoteForTimeline(request.note_event());
+    case GuestRequest::kTakeTimeline:
+      return TakeTimelineAnswer();
     case GuestRequest::kDisarmFaults:
       return Disarm();
     case GuestRequest::KIND_NOT_SET:
@@ -181,7 +192,10 @@ Result<Answer> Executor::Run(const RunGuestProgram& request) {
   }
   PP_ASSIGN_OR_RETURN(
       auto outcome, RunGuestCommand({request.argv().begin(), request.argv().end()}, environment,
-                                    Millis(request.timeout_ms()), {}, [this] { faults_.Look(); }));
+                                    Millis(request.timeout_ms()), {}, [this] {
+                                      faults_.Look();
+                                      agents_.Tend();
+                                    }));
   Answer answer;
   answer.set_exit_status(outcome.exit_status);
   answer.set_timed_out(outcome.timed_out);
@@ -326,6 +340,32 @@ Result<Answer> Executor::Await(const WaitForDisk& request) {
 Result<Answer> Executor::Disarm() {
   Answer answer;
   for (FaultReport& report : faults_.Disarm()) *answer.add_fault() = std::move(report);
+  return answer;
+}
+
+Result<Answer> Executor::NoteForTimeline(const NoteEvent& request) {
+  const TimelineEvent& event = request.event();
+  if (event.has_disk() && event.disk().kind() == DiskChange::ATTACHED) {
+    PP_ASSIGN_OR_RETURN(const DiskStack* disk, Find(event.disk().disk()));
+    PP_RETURN_IF_ERROR(agents_.NoteAttached(event, disk->top_path()));
+  } else {
+    PP_RETURN_IF_ERROR(agents_.Note(event));
+  }
+  return Answer();
+}
+
+// What an agent's step asks for and does not get is the scenario's affair, not the executor's.
+Result<Answer> Executor::AgentAnswer(Status status) {
+  Answer answer;
+  if (status.ok()) return answer;
+  if (status.error().code != ErrorCode::kUser) return std::move(status).error();
+  answer.mutable_error()->set_message(status.error().ToString());
+  return answer;
+}
+
+Result<Answer> Executor::TakeTimelineAnswer() {
+  Answer answer;
+  PP_ASSIGN_OR_RETURN(*answer.mutable_timeline(), agents_.Finish());
   return answer;
 }
 

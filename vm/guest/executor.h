@@ -11,6 +11,7 @@
 
 #include "framework/base/result.h"
 #include "framework/proto/guest.pb.h"
+#include "vm/guest/agents.h"
 #include "vm/guest/disk_stack.h"
 #include "vm/guest/fault_steps.h"
 #include "vm/guest/kernel_log.h"
@@ -32,6 +33,12 @@ class Executor {
   // switches off once the answer is sent.
   Answer Execute(const GuestRequest& request);
 
+  // To be called every few milliseconds between requests while it returns true: agents run.
+  bool Tend() {
+    agents_.Tend();
+    return agents_.any();
+  }
+
  private:
   Result<Answer> Dispatch(const GuestRequest& request);
   Result<Answer> SetUp(const SetUpDisk& request);
@@ -50,6 +57,9 @@ class Executor {
   Result<Answer> ReadBack(const ReadBackDisk& request);
   Result<Answer> Await(const WaitForDisk& request);
   Result<Answer> Disarm();
+  Result<Answer> NoteForTimeline(const NoteEvent& request);
+  Result<Answer> AgentAnswer(Status status);
+  Result<Answer> TakeTimelineAnswer();
   Result<DiskStack*> Find(const std::string& disk);
 
   Send send_;
@@ -57,6 +67,7 @@ class Executor {
   std::optional<KernelLog> kernel_log_;  // from the first TakeKernelLog on
   std::map<std::string, std::unique_ptr<DiskStack>> disks_;
   Faults faults_;
+  Agents agents_;
 };
 
 }  // namespace plugpull::guest

@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "vm/guest/agents.h"
 #include "vm/guest/boot.h"
 #include "vm/guest/crash_notice.h"
 #include "vm/guest/executor.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr uint32_t kProtocolVersion = 1;
 constexpr Millis kReapInterval{1000};
+constexpr Millis kTendInterval{20};
 
 Status SayHello(Port& port) {
   utsname names{};
@@ -28,11 +30,14 @@ Status SayHello(Port& port) {
   return port.Send(message);
 }
 
-// The next request; orphans are reaped while nothing is asked.
-Result<GuestRequest> NextRequest(Port& port) {
+// The next request; orphans are reaped, and agents tended, while nothing is asked.
+Result<GuestRequest> NextRequest(Port& port, Executor& executor) {
   for (;;) {
     ReapOrphans(-1);
-    PP_ASSIGN_OR_RETURN(auto request, port.Receive(os::Deadline::After(kReapInterval)));
+    const Millis pause = executor.Tend() ? kTendInterval : kReapInterval;
+    // Who sleeps makes a warped clock jump, and the host would miss what happens then.
+    const Millis wait = ClockIsWarped() ? Millis(0) : pause;
+    PP_ASSIGN_OR_RETURN(auto request, port.Receive(os::Deadline::After(wait)));
     if (request) return *std::move(request);
   }
 }
@@ -47,7 +52,7 @@ Status Serve(const std::string& boot_problem) {
   Executor executor([&port](const GuestMessage& message) { return port.Send(message); },
                     boot_problem);
   for (;;) {
-    PP_ASSIGN_OR_RETURN(const GuestRequest request, NextRequest(port));
+    PP_ASSIGN_OR_RETURN(const GuestRequest request, NextRequest(port, executor));
     SetCrashAnswer(request.id());
     GuestMessage message;
     *message.mutable_answer() = executor.Execute(request);

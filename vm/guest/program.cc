@@ -49,6 +49,11 @@ Result<std::string> ResolveProgram(const std::string& name) {
                   name));
 }
 
+std::function<void(pid_t, int)>& OrphanSink() {
+  static std::function<void(pid_t, int)> sink;
+  return sink;
+}
+
 }  // namespace
 
 void Tail::Append(std::string_view data) {
@@ -63,13 +68,18 @@ std::string Tail::Take() {
   return std::move(text_);
 }
 
+void SetOrphanSink(std::function<void(pid_t, int)> sink) { OrphanSink() = std::move(sink); }
+
 void ReapOrphans(pid_t keep) {
   for (int i = 0; i < kReapOrphansMax; ++i) {
     // Looked at before it is reaped, since `keep` is somebody else's to wait for.
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
     if (info.si_pid == keep) return;
-    ::waitpid(info.si_pid, nullptr, WNOHANG);
+    int status = 0;
+    if (::waitpid(info.si_pid, &status, WNOHANG) == info.si_pid && OrphanSink()) {
+      OrphanSink()(info.si_pid, status);
+    }
   }
 }
 

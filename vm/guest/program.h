@@ -46,6 +46,9 @@ Result<ProgramOutcome> RunGuestCommand(const std::vector<std::string>& argv,
                                        const std::string& folder = {},
                                        const std::function<void()>& meanwhile = {});
 
+// Is told of every child that ReapOrphans reaps, with its status as waitpid(2) gives it.
+void SetOrphanSink(std::function<void(pid_t, int)> sink);
+
 // Reaps ended children other than `keep` (-1: none): PID 1 inherits every orphan.
 void ReapOrphans(pid_t keep);
 

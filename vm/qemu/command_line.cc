@@ -29,6 +29,12 @@ Status Validate(const MachineOptions& options) {
     return UserError(
         fmt::format("unknown accelerator \"{}\": kvm and tcg are possible", options.accelerator));
   }
+  if (options.warped_clock && (options.accelerator != "tcg" || options.cpus != 1)) {
+    return UserError(
+        fmt::format("a warped clock needs the accelerator tcg and one processor; asked for are {} "
+                    "and {}",
+                    options.accelerator, options.cpus));
+  }
   if (options.disks.size() > kDisksMax) {
     return UserError(fmt::format("{} virtual disks (logs count, too); at most {} are possible",
                                  options.disks.size(), kDisksMax));
@@ -132,6 +138,7 @@ json DiskDeviceOptions(size_t disk, const std::string& node, const std::string& 
 std::string KernelCommandLine(const MachineOptions& options) {
   std::string line = kBaseCommandLine;
   for (const auto& argument : options.kernel_arguments) line += " " + argument;
+  if (options.warped_clock) line += std::string(" ") + kWarpedArgument;
   return line;
 }
 
@@ -163,6 +170,10 @@ Result<std::vector<std::string>> QemuArguments(const MachineOptions& options) {
                                         fmt::format("socket,id=qmp,fd={}", kQmpChildFd),
                                         "-mon",
                                         "chardev=qmp,mode=control"};
+  // sleep=off: a guest in which nothing runs does not wait for the host's clock.
+  if (options.warped_clock) {
+    arguments.insert(arguments.end(), {"-icount", "shift=auto,sleep=off"});
+  }
   AddConsole(options, arguments);
   arguments.insert(arguments.end(),
                    {"-device", "virtio-serial-pci,id=ports,max_ports=2", "-chardev",

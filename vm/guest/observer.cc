@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/guest/observer.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+#include <sstream>
+
+#include "framework/os/file.h"
+#include "framework/timeline/trace_line.h"
+
+namespace plugpull::guest {
+namespace {
+
+constexpr char kTracing[] = "/sys/kernel/tracing";
+constexpr char kInstance[] = "/sys/kernel/tracing/instances/plugpull";
+constexpr char kBufferKib[] = "8192";  // of each processor
+constexpr size_t kMarkerBytesMax = 900;  // a trace_marker write holds 1 KiB
+constexpr size_t kLineBytesMax = 1 << 16;
+constexpr int kReadsMax = 4096;          // at one go
+constexpr uint64_t kSectorBytes = 512;   // of /sys/block, whatever the device's are
+constexpr Bytes kSmallFileMax(1 << 20);
+
+Status WriteTo(const std::string& path, const std::string& text, int flags = 0) {
+  const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags));
+  if (fd.valid() && ::write(fd.get(), text.data(), text.size()) ==
+                        static_cast<ssize_t>(text.size())) {
+    return OkStatus();
+  }
+  return EnvironmentError(
+      fmt::format("cannot write \"{}\" to {}: {}", text, path, os::ErrnoText(errno)));
+}
+
+Status MountTracefs() {
+  if (::mount("tracefs", kTracing, "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "") != 0 &&
+      errno != EBUSY) {
+    return EnvironmentError(
+        fmt::format("cannot mount tracefs on {}: {}", kTracing, os::ErrnoText(errno)));
+  }
+  if (::mkdir(kInstance, 0700) != 0 && errno != EEXIST) {
+    return EnvironmentError(fmt::format("cannot make {}: {}", kInstance, os::ErrnoText(errno)));
+  }
+  return OkStatus();
+}
+
+Status SetProbes() {
+  const std::string instance = kInstance;
+  for (const auto& probe : timeline::Probes()) {
+    const Status defined =
+        WriteTo(std::string(kTracing) + "/kprobe_events", probe.definition, O_APPEND);
+    if (!defined.ok()) {
+      if (probe.needed) return defined;
+      continue;
+    }
+    const std::string folder = instance + "/events/plugpull/" + probe.name;
+    if (!probe.filter.empty()) PP_RETURN_IF_ERROR(WriteTo(folder + "/filter", probe.filter));
+    PP_RETURN_IF_ERROR(WriteTo(folder + "/enable", "1"));
+  }
+  for (const std::string& event : timeline::TraceEvents()) {
+    const std::string path = instance + "/events/" + event + "/enable";
+    if (os::Exists(path)) PP_RETURN_IF_ERROR(WriteTo(path, "1"));
+  }
+  return OkStatus();
+}
+
+// The number behind `key`, which begins a line.
+uint64_t NumberAt(const std::string& text, const std::string& key) {
+  const size_t at = text.find(key);
+  return at == std::string::npos
+             ? 0
+             : static_cast<uint64_t>(timeline::NumberOf(
+                   std::string_view(text).substr(text.find_first_not_of(' ', at + key.size()))));
+}
+
+// Options of the mount at `target` in a mountinfo (proc(5)): those of the mount, behind the target,
+// and those of the file system, at the end of the line.
+std::vector<std::string> OptionsAt(const std::string& mountinfo, const std::string& target) {
+  std::vector<std::string> options;
+  std::istringstream lines(mountinfo);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::vector<std::string> fields;
+    for (std::string word; words >> word;) fields.push_back(word);
+    if (fields.size() < 10 || fields[4] != target) continue;
+    options.clear();  // the last one is on top
+    for (const std::string& list : {fields[5], fields.back()}) {
+      std::istringstream parts(list);
+      for (std::string part; std::getline(parts, part, ',');) options.push_back(part);
+    }
+  }
+  return options;
+}
+
+}  // namespace
+
+uint64_t MonotonicNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+Result<Observer> Observer::Start() {
+  PP_RETURN_IF_ERROR(MountTracefs());
+  const std::string instance = kInstance;
+  PP_RETURN_IF_ERROR(WriteTo(instance + "/trace_clock", "mono"));
+  PP_RETURN_IF_ERROR(WriteTo(instance + "/buffer_size_kb", kBufferKib));
+  PP_RETURN_IF_ERROR(WriteTo(instance + "/options/record-tgid", "1"));
+  os::Fd pipe(::open((instance + "/trace_pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  os::Fd marker(::open((instance + "/trace_marker").c_str(), O_WRONLY | O_CLOEXEC));
+  if (!pipe.valid() || !marker.valid()) {
+    return EnvironmentError("cannot open the trace: " + os::ErrnoText(errno));
+  }
+  Observer observer(std::move(pipe), std::move(marker));
+  observer.begin_ns_ = MonotonicNs();
+  PP_RETURN_IF_ERROR(SetProbes());
+  return observer;
+}
+
+Status Observer::Note(const TimelineEvent& event) {
+  const std::string text = timeline::NoteText(event);
+  if (text.size() > kMarkerBytesMax) {
+    return InternalError(fmt::format("a note for the timeline has {} bytes", text.size()));
+  }
+  if (::write(marker_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return EnvironmentError("cannot write to the trace: " + os::ErrnoText(errno));
+  }
+  return OkStatus();
+}
+
+void Observer::Count(const std::string& disk, const std::string& device) {
+  counted_[disk] = {device, 0, 0};
+  // What was moved before is none of the timeline's.
+  const auto stat = os::ReadFile("/sys/class/block/" + device + "/stat", kSmallFileMax);
+  if (!stat.ok()) return;
+  std::istringstream fields(*stat);
+  uint64_t skip = 0;
+  fields >> skip >> skip >> counted_[disk].read_sectors >> skip >> skip >> skip >>
+      counted_[disk].written_sectors;
+}
+
+Status Observer::NoteBytes() {
+  for (auto& [disk, counted] : counted_) {
+    // Gone: a disk that was unplugged a moment ago.
+    const auto stat = os::ReadFile("/sys/class/block/" + counted.device + "/stat", kSmallFileMax);
+    if (!stat.ok()) continue;
+    std::istringstream fields(*stat);
+    uint64_t skip = 0;
+    uint64_t read = 0;
+    uint64_t written = 0;
+    fields >> skip >> skip >> read >> skip >> skip >> skip >> written;
+    if (read == counted.read_sectors && written == counted.written_sectors) continue;
+    TimelineEvent event;
+    BytesMoved& bytes = *event.mutable_bytes();
+    bytes.set_disk(disk);
+    bytes.set_bytes_read((read - counted.read_sectors) * kSectorBytes);
+    bytes.set_bytes_written((written - counted.written_sectors) * kSectorBytes);
+    counted.read_sectors = read;
+    counted.written_sectors = written;
+    PP_RETURN_IF_ERROR(Note(event));
+  }
+  return OkStatus();
+}
+
+Status Observer::NoteMounts() {
+  for (const auto& mount : builder_.TakeNewMounts()) {
+    // In the namespace of who mounted it, while he lives.
+    auto mountinfo = os::ReadFile(fmt::format("/proc/{}/mountinfo", mount.pid), kSmallFileMax);
+    if (!mountinfo.ok()) mountinfo = os::ReadFile("/proc/self/mountinfo", kSmallFileMax);
+    if (!mountinfo.ok()) return mountinfo.error();
+    const auto options = OptionsAt(*mountinfo, mount.target);
+    if (options.empty()) continue;
+    TimelineEvent event;
+    MountInForce& in_force = *event.mutable_in_force();
+    in_force.set_disk(mount.disk);
+    in_force.set_target(mount.target);
+    in_force.mutable_option()->Assign(options.begin(), options.end());
+    PP_RETURN_IF_ERROR(Note(event));
+  }
+  return OkStatus();
+}
+
+Status Observer::ReadPipe() {
+  char buffer[16384];
+  for (int i = 0; i < kReadsMax; ++i) {
+    const ssize_t n = ::read(pipe_.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno != EAGAIN) {
+      return EnvironmentError("cannot read the trace: " + os::ErrnoText(errno));
+    }
+    if (n <= 0) break;
+    partial_.append(buffer, static_cast<size_t>(n));
+    size_t begin = 0;
+    for (size_t end; (end = partial_.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      builder_.TakeLine(std::string_view(partial_).substr(begin, end - begin));
+    }
+    partial_.erase(0, begin);
+    if (partial_.size() > kLineBytesMax) partial_.clear();
+  }
+  return OkStatus();
+}
+
+Status Observer::Drain() {
+  PP_RETURN_IF_ERROR(ReadPipe());
+  PP_RETURN_IF_ERROR(NoteMounts());
+  return NoteBytes();
+}
+
+void Observer::AddLost() {
+  for (int cpu = 0; cpu < 1024; ++cpu) {
+    const auto stats =
+        os::ReadFile(fmt::format("{}/per_cpu/cpu{}/stats", kInstance, cpu), kSmallFileMax);
+    if (!stats.ok()) break;
+    builder_.AddLost(NumberAt(*stats, "\noverrun:") + NumberAt(*stats, "\ndropped events:") +
+                         NumberAt(*stats, "\ncommit overrun:"),
+                     "the trace buffer overflowed");
+  }
+  const auto profile = os::ReadFile(std::string(kTracing) + "/kprobe_profile", kSmallFileMax);
+  if (!profile.ok()) return;
+  std::istringstream lines(*profile);
+  std::string name;
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+  while (lines >> name >> hits >> misses) builder_.AddLost(misses, "probe " + name + " missed");
+}
+
+Result<Timeline> Observer::Finish() {
+  const uint64_t end_ns = MonotonicNs();
+  PP_RETURN_IF_ERROR(Drain());
+  PP_RETURN_IF_ERROR(WriteTo(std::string(kInstance) + "/tracing_on", "0"));
+  PP_RETURN_IF_ERROR(ReadPipe());
+  AddLost();
+  return builder_.Finish(begin_ns_, std::max(end_ns, MonotonicNs()));
+}
+
+}  // namespace plugpull::guest
