@@ -127,7 +127,7 @@ FaultReport Faults::CarryOut(const SwapLayer& request) {
   report.set_operations(moments_.operations());
   const auto swap = [&]() -> Status {
     PP_ASSIGN_OR_RETURN(DiskStack * disk, find_(request.disk()));
-    if (!request.mark().empty()) {
+    if (!request.mark().empty() && !request.only_try()) {
       PP_RETURN_IF_ERROR(disk->WriteMark({kFaultMark, request.mark()}));
     }
     report.set_guest_ms(SinceBootMs());
