@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 
 namespace plugpull::report {
@@ -31,6 +32,14 @@ Json VerdictJson(const DiskReport& disk, const Finding& finding) {
                   {"lost_writes", finding.lost_writes()},
                   {"lost", Json::array()}};
   for (const std::string& lost : finding.lost()) verdict["lost"].push_back(lost);
+  return verdict;
+}
+
+// Of a demand that was not met. The keys that every verdict has come first.
+Json DemandJson(const Finding& finding) {
+  Json verdict = VerdictJson(DiskReport(), finding);
+  verdict["step"] = finding.step();
+  verdict["line"] = finding.has_line() ? Json(finding.line()) : Json(nullptr);
   return verdict;
 }
 
@@ -128,13 +137,20 @@ const char* OutcomeWord(Outcome outcome) {
   return "error";
 }
 
-Json RunJson(const RunReport& run) {
+// How a run under one of several kernels differs from the reference, the first of them.
+Json KernelsJson(const KernelRow& row, const KernelCell& cell) {
+  return {{"reference", row.cells[row.reference].run->kernel()},
+          {"differences", TextsJson(cell.differences)}};
+}
+
+Json RunJson(const RunReport& run, const KernelComparison& comparison) {
   Json json = {{"name", run.name()},
                {"variant", run.variant()},
                {"seed", run.seed()},
                {"kernel", run.kernel()},
                {"states", StatesJson(SumStates(run))},
                {"verdicts", Json::array()}};
+  for (const Finding& finding : run.finding()) json["verdicts"].push_back(DemandJson(finding));
   for (const DiskReport& disk : run.disk()) {
     for (const Finding& finding : disk.finding()) {
       json["verdicts"].push_back(VerdictJson(disk, finding));
@@ -157,6 +173,11 @@ Json RunJson(const RunReport& run) {
   json["recording"] = run.recording();
   json["guest_wall_ms"] = run.guest_wall_ms();
   json["check_wall_ms"] = run.check_wall_ms();
+  if (run.has_steps()) json["steps"] = {{"planned", run.steps()}, {"run", run.steps_run()}};
+  if (run.note_size() > 0) json["notes"] = TextsJson(run.note());
+  if (const KernelCell* cell = CellOf(comparison, run)) {
+    json["kernel_comparison"] = KernelsJson(*RowOf(comparison, run), *cell);
+  }
   json["disks"] = Json::array();
   for (const DiskReport& disk : run.disk()) json["disks"].push_back(DiskJson(disk));
   return json;
@@ -166,7 +187,8 @@ Json RunJson(const RunReport& run) {
 
 std::string RenderJson(const ReportList& reports) {
   Json list = Json::array();
-  for (const RunReport& run : reports.run()) list.push_back(RunJson(run));
+  const KernelComparison comparison = CompareKernels(reports);
+  for (const RunReport& run : reports.run()) list.push_back(RunJson(run, comparison));
   return list.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 #include "framework/report/table.h"
 #include "framework/report/text.h"
@@ -148,6 +149,40 @@ std::string FindingsTable(const Style& style, const DiskReport& disk) {
                  BelowFinding(style, finding));
   }
   return table.Render(style, kIndent);
+}
+
+// ---- the steps
+
+// Demands that were not met, and how far the steps came.
+std::string StepFacts(const Style& style, const RunReport& run) {
+  std::string out;
+  if (!run.finding().empty()) {
+    Table table;
+    table.AddColumn("finding", kText);
+    table.AddColumn("oracle", kText);
+    table.AddColumn("at", kText);
+    table.AddColumn("expected", kText);
+    for (const Finding& finding : run.finding()) {
+      table.AddRow({{ClassWord(finding)},
+                    {OracleWord(finding)},
+                    {StepPlace(finding)},
+                    ExpectedCell(finding)},
+                   BelowFinding(style, finding));
+    }
+    out += table.Render(style, kIndent);
+  }
+  if (run.steps_run() < run.steps()) {
+    out += Fact(style, "steps",
+                fmt::format("{} of {} carried out; those behind them did not run", run.steps_run(),
+                            run.steps()),
+                Tone::kWarn);
+  } else if (run.has_steps() && run.disk().empty()) {
+    out += Fact(style, "steps",
+                fmt::format("all {} carried out{}", run.steps(),
+                            run.finding().empty() ? ", every demand met" : ""));
+  }
+  for (const std::string& note : run.note()) out += Fact(style, "note", note);
+  return out;
 }
 
 // ---- one disk
@@ -342,6 +377,7 @@ std::string RunText(const Style& style, const RunReport& run) {
                             Seconds(run.check_wall_ms())));
   }
   if (!run.recording().empty()) out += Fact(style, "recording", run.recording());
+  out += StepFacts(style, run);
   for (const DiskReport& disk : run.disk()) out += DiskText(style, run, disk);
   out += ResultFacts(style, run);
   out += Command(style, "run it again", run.command());
@@ -371,22 +407,24 @@ Cell OutcomeCell(const RunReport& run) {
 
 std::string SummaryTable(const Style& style, const ReportList& reports) {
   Table table;
+  const bool kernels = !CompareKernels(reports).empty();
   table.AddColumn("scenario", kText);
   table.AddColumn("variant", kText);
+  if (kernels) table.AddColumn("kernel", kText);
   for (const char* title : {"states", "distinct", "holds", "violated", "unknown"}) {
     table.AddColumn(title, kNumber);
   }
   table.AddColumn("as expected", kText);
   for (const RunReport& run : reports.run()) {
     const StateCounts states = SumStates(run);
-    table.AddRow({{run.name()},
-                  {run.variant().empty() ? "-" : run.variant()},
-                  {Number(states.enumerated())},
-                  {Number(states.distinct())},
-                  {Number(states.holds())},
-                  {Number(states.violated())},
-                  {Number(states.unknown())},
-                  OutcomeCell(run)});
+    std::vector<Cell> cells = {{run.name()}, {run.variant().empty() ? "-" : run.variant()}};
+    if (kernels) cells.push_back({run.kernel()});
+    for (const uint64_t count : {states.enumerated(), states.distinct(), states.holds(),
+                                 states.violated(), states.unknown()}) {
+      cells.push_back({Number(count)});
+    }
+    cells.push_back(OutcomeCell(run));
+    table.AddRow(cells);
   }
   return style.Paint(Tone::kStrong, "Summary") + "\n" + table.Render(style, kIndent);
 }
@@ -451,6 +489,50 @@ std::string ComparisonTable(const Style& style, const ReportList& reports) {
   return out + table.Render(style, kIndent);
 }
 
+// ---- kernels
+
+// How a run ended and what it found; a star before what differs from the reference.
+Cell KernelCellOf(const KernelCell& cell) {
+  if (cell.run == nullptr) return {"not run", Tone::kDim};
+  const RunReport& run = *cell.run;
+  std::string text = cell.differences.empty() ? "" : "* ";
+  const Cell outcome = OutcomeCell(run);
+  text += "as expected: " + outcome.text;
+  std::vector<const Finding*> findings;
+  for (const Finding& finding : run.finding()) findings.push_back(&finding);
+  for (const DiskReport& disk : run.disk()) {
+    for (const Finding& finding : disk.finding()) findings.push_back(&finding);
+  }
+  for (const Finding* finding : findings) {
+    text += "\n" + ClassWord(*finding) +
+            (finding->has_step() ? fmt::format(" in step {}", finding->step())
+                                 : fmt::format(": {}", finding->count()));
+  }
+  return {text, cell.differences.empty() ? outcome.tone : Tone::kWarn};
+}
+
+std::string KernelTable(const Style& style, const ReportList& reports) {
+  const KernelComparison comparison = CompareKernels(reports);
+  if (comparison.empty()) return {};
+  Table table;
+  table.AddColumn("scenario", kText);
+  table.AddColumn("variant", kText);
+  for (const std::string& kernel : comparison.kernels) table.AddColumn(kernel, kText);
+  for (const KernelRow& row : comparison.rows) {
+    std::vector<Cell> cells = {{row.name}, {row.variant.empty() ? "-" : row.variant}};
+    for (const KernelCell& cell : row.cells) cells.push_back(KernelCellOf(cell));
+    table.AddRow(cells);
+  }
+  std::string out = "\n" + style.Paint(Tone::kStrong, "Kernels side by side") + "\n";
+  out += table.Render(style, kIndent);
+  const std::vector<std::string> differences = KernelDifferences(comparison);
+  if (differences.empty()) return out + Fact(style, "differences", "none");
+  for (size_t i = 0; i < differences.size(); ++i) {
+    out += Fact(style, i == 0 ? "differences" : "", "* " + differences[i], Tone::kWarn);
+  }
+  return out;
+}
+
 std::string BlindSpots(const Style& style, const ReportList& reports) {
   std::set<std::string> seen;
   std::string out;
@@ -473,6 +555,7 @@ std::string RenderTerminal(const ReportList& reports, const TerminalOptions& opt
   for (const RunReport& run : reports.run()) out += RunText(style, run);
   out += SummaryTable(style, reports);
   out += ComparisonTable(style, reports);
+  out += KernelTable(style, reports);
   out += BlindSpots(style, reports);
   return out;
 }

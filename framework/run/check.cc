@@ -11,6 +11,7 @@
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
 #include "framework/run/nested_cuts.h"
+#include "framework/scenario/validate.h"
 
 namespace plugpull::run {
 namespace {
@@ -110,47 +111,88 @@ void NoteNotDone(const DiskReport& disk, RunReport& report) {
                   cross_check.not_done()));
 }
 
-Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
+Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& fsck,
+                    const CheckOptions& options, const std::string& what, RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
-  if (scenario.check().empty())
-    return UserError("the scenario has no disk whose log could be checked");
+  if (options.max_states) check.set_max_states(*options.max_states);
+  PP_ASSIGN_OR_RETURN(const auto source,
+                      DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
+  PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
+  NoteDropped(*source, report);
+  DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
+  disk.guest = GuestOf(reader.manifest(), options, what);
+  disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
+  if (reader.manifest().has_recovery()) disk.recovery = reader.manifest().recovery();
+  if (check.has_nested()) {
+    disk.judged = [&](const auto& states, const auto& verdicts, DiskReport& disk_report) {
+      const NestedOptions nested{.recording = reader.folder(),
+                                 .manifest = &reader.manifest(),
+                                 .seed = report.seed(),
+                                 .check = options,
+                                 .kernel_image = disk.guest.kernel_image};
+      RunNestedCuts(*source, check, fsck, nested, states, verdicts, disk_report);
+    };
+  }
+  PP_ASSIGN_OR_RETURN(*report.add_disk(),
+                      CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
+  if (!WantsCrossCheck(reader.manifest(), check.disk())) return OkStatus();
+  DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
+  if (options.progress) {
+    disk.progress = [&](uint64_t done, uint64_t total) {
+      options.progress(what + ", the host's log", done, total);
+    };
+  }
+  *found.mutable_cross_check() =
+      CrossCheck(reader, *source, found, check, trace ? &*trace : nullptr, fsck, disk);
+  NoteNotDone(found, report);
+  return OkStatus();
+}
+
+Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
+  const Recording& manifest = reader.manifest();
+  const Scenario& scenario = manifest.scenario();
+  if (scenario.check().empty()) {
+    if (std::any_of(scenario.step().begin(), scenario.step().end(), scenario::HasDemand)) {
+      return OkStatus();  // its steps are the judges
+    }
+    return UserError(
+        "the scenario has no disk whose log could be checked, and no step demands "
+        "anything");
+  }
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   const std::string what = report.name() + (report.variant().empty() ? "" : "/" + report.variant());
-  for (Check check : scenario.check()) {
-    if (options.max_states) check.set_max_states(*options.max_states);
-    PP_ASSIGN_OR_RETURN(const auto source,
-                        DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
-    PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
-    NoteDropped(*source, report);
-    DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
-    disk.guest = GuestOf(reader.manifest(), options, what);
-    disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
-    if (reader.manifest().has_recovery()) disk.recovery = reader.manifest().recovery();
-    if (check.has_nested()) {
-      disk.judged = [&](const auto& states, const auto& verdicts, DiskReport& disk_report) {
-        const NestedOptions nested{.recording = reader.folder(),
-                                   .manifest = &reader.manifest(),
-                                   .seed = report.seed(),
-                                   .check = options,
-                                   .kernel_image = disk.guest.kernel_image};
-        RunNestedCuts(*source, check, fsck, nested, states, verdicts, disk_report);
-      };
-    }
-    PP_ASSIGN_OR_RETURN(*report.add_disk(),
-                        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
-    if (!WantsCrossCheck(reader.manifest(), check.disk())) continue;
-    DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
-    if (options.progress) {
-      disk.progress = [&](uint64_t done, uint64_t total) {
-        options.progress(what + ", the host's log", done, total);
-      };
-    }
-    *found.mutable_cross_check() =
-        CrossCheck(reader, *source, found, check, trace ? &*trace : nullptr, fsck, disk);
-    NoteNotDone(found, report);
+  const bool ended_early = StepsRun(manifest) < scenario.step_size();
+  for (const Check& check : scenario.check()) {
+    const int disks = report.disk_size();
+    const Status checked = CheckOneDisk(reader, check, fsck, options, what, report);
+    if (checked.ok()) continue;
+    if (!ended_early || checked.error().code != ErrorCode::kUser) return checked;
+    // What a check needs is made by a step that did not run any more.
+    report.mutable_disk()->DeleteSubrange(disks, report.disk_size() - disks);
+    report.add_note(
+        fmt::format("disk {} was not checked, for the steps ended before there was "
+                    "enough to look at: {}",
+                    check.disk(), checked.error().ToString()));
   }
   for (const DiskReport& disk : report.disk()) PP_RETURN_IF_ERROR(ContradictionOf(disk));
   return OkStatus();
+}
+
+// What steps demanded and did not get.
+void AddDemands(const Recording& manifest, RunReport& report) {
+  report.set_steps(static_cast<uint32_t>(manifest.scenario().step_size()));
+  report.set_steps_run(static_cast<uint32_t>(StepsRun(manifest)));
+  for (const UnmetDemand& unmet : manifest.unmet_demand()) {
+    Finding& finding = *report.add_finding();
+    finding.set_kind(Finding::VIOLATED);
+    finding.set_oracle(STEPS);
+    finding.set_class_(DEMAND_UNMET);
+    finding.set_count(1);
+    finding.set_step(unmet.step());
+    if (unmet.has_line()) finding.set_line(unmet.line());
+    finding.set_evidence(
+        fmt::format("{}\nasked for: {}\nbut: {}", unmet.what(), unmet.asked(), unmet.came()));
+  }
 }
 
 }  // namespace
@@ -193,14 +235,15 @@ void Conclude(RunReport& report) {
   const std::set<int> expected(report.expected().begin(), report.expected().end());
   std::set<int> found;
   bool surprise = false;
+  const auto judge = [&](Finding& finding) {
+    const bool listed = finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
+    finding.set_expected(listed);
+    surprise |= !listed;
+    if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
+  };
+  for (Finding& finding : *report.mutable_finding()) judge(finding);
   for (DiskReport& disk : *report.mutable_disk()) {
-    for (Finding& finding : *disk.mutable_finding()) {
-      const bool listed =
-          finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
-      finding.set_expected(listed);
-      surprise |= !listed;
-      if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
-    }
+    for (Finding& finding : *disk.mutable_finding()) judge(finding);
   }
   report.clear_missed();
   for (const int wanted : expected) {
@@ -242,6 +285,7 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
     if (options.max_states) command += fmt::format(" --max-states {}", *options.max_states);
   }
   if (!command.empty()) report.set_command(command);
+  AddDemands(manifest, report);
   if (const Status status = CheckDisks(*reader, options, report); !status.ok()) {
     Error error = status.error();
     // What an incomplete recording lacks is not the user's mistake.

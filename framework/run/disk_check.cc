@@ -248,10 +248,12 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   for (const std::string& words : counts.disagreements) report.add_note("  " + words);
 }
 
-// Whether a files workload ran on a disk, by the steps.
-bool HasWorkload(const Scenario& scenario, const std::string& disk) {
+// Whether a files workload ran on a disk, by the steps that were carried out.
+bool HasWorkload(const Recording& manifest, const std::string& disk) {
   std::map<std::string, std::string> disk_at;
-  for (const Step& step : scenario.step()) {
+  const Scenario& scenario = manifest.scenario();
+  for (int i = 0; i < StepsRun(manifest); ++i) {
+    const Step& step = scenario.step(i);
     if (step.has_mount()) disk_at[step.mount().at()] = step.mount().disk();
     if (step.has_workload() && disk_at[step.workload().at()] == disk) return true;
   }
@@ -275,6 +277,15 @@ Result<oracle::SameRecovery> SameRecoveryOf(const DiskSource& source,
 
 }  // namespace
 
+int StepsRun(const Recording& manifest) {
+  int run = manifest.scenario().step_size();
+  for (const UnmetDemand& unmet : manifest.unmet_demand()) {
+    run =
+        std::min<int>(run, manifest.scenario().step_size() - static_cast<int>(unmet.steps_left()));
+  }
+  return std::max(run, 0);
+}
+
 bool Asks(const Check& check, Oracle oracle) {
   return std::find(check.oracle().begin(), check.oracle().end(), oracle) != check.oracle().end();
 }
@@ -288,7 +299,7 @@ Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
         traces.size(), disk));
   }
   if (!traces.empty()) return std::optional(std::move(traces[0]));
-  if (HasWorkload(reader.manifest().scenario(), disk)) {
+  if (HasWorkload(reader.manifest(), disk)) {
     return UserError(fmt::format(
         "the trace of the workload on disk {} is missing from the recording; record again", disk));
   }

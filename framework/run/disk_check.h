@@ -37,6 +37,9 @@ struct DiskCheckOptions {
   std::function<std::string(const std::string& id)> command_for;
 };
 
+// How many of the scenario's steps were carried out.
+int StepsRun(const Recording& manifest);
+
 // Whether a check asks for an oracle.
 bool Asks(const Check& check, Oracle oracle);
 

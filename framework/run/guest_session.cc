@@ -2,6 +2,7 @@
 #include "framework/run/guest_session.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -182,17 +183,39 @@ Status GuestSession::SetUpDisks() {
 }
 
 Status GuestSession::RunSteps() {
-  int number = 0;
+  step_number_ = 0;
   for (const Step& step : plan_.scenario().step()) {
-    ++number;
+    ++step_number_;
     const std::string word = StepWord(step);
     progress_(word);
-    Status status = RunStep(step, number, Millis(step.timeout_ms()));
+    Status status = RunStep(step, step_number_, Millis(step.timeout_ms()));
     if (!status.ok())
-      return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
+      return WithContext(std::move(status).error(), fmt::format("step {}, {}", step_number_, word));
+    if (!unmet_.empty()) break;
   }
   progress_("draining the log");
-  return Finish();
+  Status finished = Finish();
+  if (finished.ok() || unmet_.empty()) return finished;
+  // Without a recording there is no report of the demand: it is said here.
+  const UnmetDemand& unmet = unmet_.front();
+  return WithContext(std::move(finished).error(),
+                     fmt::format("after step {}, {}, which asked for {}, and {}", unmet.step(),
+                                 unmet.what(), unmet.asked(), unmet.came()));
+}
+
+void GuestSession::Unmet(const std::string& asked, const std::string& came) {
+  UnmetBy(step_number_, asked, came);
+}
+
+void GuestSession::UnmetBy(int number, const std::string& asked, const std::string& came) {
+  const Step& step = plan_.scenario().step(number - 1);
+  UnmetDemand& unmet = unmet_.emplace_back();
+  unmet.set_step(static_cast<uint32_t>(number));
+  if (step.line() > 0) unmet.set_line(step.line());
+  unmet.set_what(StepWord(step));
+  unmet.set_asked(asked);
+  unmet.set_came(came);
+  unmet.set_steps_left(static_cast<uint32_t>(plan_.scenario().step_size() - step_number_));
 }
 
 Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
@@ -251,24 +274,22 @@ Status GuestSession::Mkfs(const MkfsStep& step, Millis timeout) {
   run.add_argv(devices_.at(step.disk()));
   run.add_environment(kMkfsTime);
   run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
-  const auto output = RunToExit(std::move(request), timeout, 0);
-  return output.ok() ? OkStatus() : Status(output.error());
+  PP_ASSIGN_OR_RETURN(const Answer answer, RunToEnd(std::move(request), timeout));
+  if (answer.exit_status() == 0) return OkStatus();
+  return GuestError(fmt::format("mkfs.ext4 ended with status {}; it said:\n{}",
+                                answer.exit_status(), Tail(answer.output())));
 }
 
-Result<std::string> GuestSession::RunToExit(GuestRequest request, Millis timeout, int expected) {
+Result<Answer> GuestSession::RunToEnd(GuestRequest request, Millis timeout) {
   const std::string program = request.run_program().argv(0);
   // The guest ends the program at the timeout; it gets a little longer to say so.
-  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(request), timeout + kControlTimeout));
+  PP_ASSIGN_OR_RETURN(Answer answer, Ask(std::move(request), timeout + kControlTimeout));
   if (answer.timed_out()) {
     return GuestError(
         fmt::format("{} did not end within {} ms (timeout_ms of the step); it said:\n{}", program,
                     timeout.count(), Tail(answer.output())));
   }
-  if (answer.exit_status() != expected) {
-    return GuestError(fmt::format("{} ended with status {}, expected {}; it said:\n{}", program,
-                                  answer.exit_status(), expected, Tail(answer.output())));
-  }
-  return answer.output();
+  return answer;
 }
 
 Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
@@ -292,10 +313,9 @@ Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
     return GuestError(answer.error().message());
   }
   if (got != step.expect_errno()) {
-    return GuestError(fmt::format(
-        "mount said {}, the scenario expects {}{}", got.empty() ? "nothing was wrong" : got,
-        step.expect_errno().empty() ? "that it succeeds" : step.expect_errno(),
-        answer.has_error() ? ": " + answer.error().message() : ""));
+    Unmet(step.expect_errno().empty() ? "a mount that succeeds" : step.expect_errno(),
+          got.empty() ? "it was mounted"
+                      : fmt::format("the mount said {}: {}", got, answer.error().message()));
   }
   if (got.empty()) {
     mounts_[step.at()] = step.disk();
@@ -354,13 +374,14 @@ Status GuestSession::RunCommand(const CommandStep& step, Millis timeout) {
   *run.mutable_argv() = step.argv();
   run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
   run.set_mark_disk(step.mark_disk());
-  PP_ASSIGN_OR_RETURN(const std::string output,
-                      RunToExit(std::move(request), timeout, static_cast<int>(step.expect_exit())));
-  if (!RE2::PartialMatch(output, "(?m)" + step.expect_output())) {
-    return GuestError(
-        fmt::format("{} printed nothing that matches \"{}\" (expect_output); it "
-                    "said:\n{}",
-                    step.argv(0), step.expect_output(), Tail(output)));
+  PP_ASSIGN_OR_RETURN(const Answer answer, RunToEnd(std::move(request), timeout));
+  const std::string said = "; it said:\n" + Tail(answer.output());
+  if (answer.exit_status() != static_cast<int>(step.expect_exit())) {
+    Unmet(fmt::format("exit status {}", step.expect_exit()),
+          fmt::format("{} ended with status {}{}", step.argv(0), answer.exit_status(), said));
+  } else if (!RE2::PartialMatch(answer.output(), "(?m)" + step.expect_output())) {
+    Unmet(fmt::format("output that matches \"{}\"", step.expect_output()),
+          fmt::format("{} printed nothing that matches{}", step.argv(0), said));
   }
   return OkStatus();
 }
@@ -390,25 +411,34 @@ Status GuestSession::CheckKernelLog(const KernelLogStep& step, Millis timeout) {
     }
     return nullptr;
   };
-  std::string shown;
-  for (const KernelLine& line : answer.kernel_line()) shown += line.text() + "\n";
-  for (const std::string& pattern : step.has()) {
-    if (find(pattern) != nullptr) continue;
-    return GuestError(fmt::format("no line of the kernel's log matches \"{}\"; it logged:\n{}",
-                                  pattern, Tail(shown)));
-  }
+  std::vector<std::string> asked;
+  std::vector<std::string> came;
   for (const std::string& pattern : step.lacks()) {
     if (const KernelLine* line = find(pattern)) {
-      return GuestError(
-          fmt::format("a line of the kernel's log matches \"{}\": {}", pattern, line->text()));
+      asked.push_back(fmt::format("no line of the kernel's log that matches \"{}\"", pattern));
+      came.push_back("it logged: " + line->text());
     }
   }
-  if (answer.kernel_log_cut() && step.lacks_size() > 0) {
+  bool absent = false;  // something was looked for and is not there
+  for (const std::string& pattern : step.has()) {
+    if (find(pattern) != nullptr) continue;
+    asked.push_back(fmt::format("a line of the kernel's log that matches \"{}\"", pattern));
+    absent = true;
+  }
+  // A line that is there is there, but what is not found may be among those that are lost.
+  if (answer.kernel_log_cut() && (absent || (step.lacks_size() > 0 && came.empty()))) {
     return GuestError(
         "the kernel has logged more than its buffer holds, so nothing can be said of "
         "what it did not log; ask more often, or enlarge it with kernel_argument: "
         "\"log_buf_len=16M\"");
   }
+  if (asked.empty()) return OkStatus();
+  if (absent) {
+    std::string shown;
+    for (const KernelLine& line : answer.kernel_line()) shown += "\n" + line.text();
+    came.push_back(shown.empty() ? "it logged nothing" : "it logged:" + Tail(shown));
+  }
+  Unmet(fmt::format("{}", fmt::join(asked, ", and ")), fmt::format("{}", fmt::join(came, "\n")));
   return OkStatus();
 }
 
@@ -437,7 +467,14 @@ std::optional<image::Fingerprint> GuestSession::ContentOf(const std::string& dis
 }
 
 Status GuestSession::Finish() {
-  PP_RETURN_IF_ERROR(faults_->Finish());
+  PP_ASSIGN_OR_RETURN(const std::vector<int> never, faults_->Finish());
+  // Where the steps ended early, the moment may have been still to come.
+  if (unmet_.empty()) {
+    for (const int number : never) {
+      UnmetBy(number, MomentInWords(plan_.scenario().step(number - 1).when()),
+              "that never came before the last step ended");
+    }
+  }
   for (const Disk& disk : plan_.scenario().disk()) {
     if (!HasLog(disk)) continue;
     PP_RETURN_IF_ERROR(Mark(disk.name(), "end", disk.name()));

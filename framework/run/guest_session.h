@@ -41,7 +41,8 @@ class GuestSession {
       const std::string& console_log, bool interactive, const vm::MachineFactory& start_machine,
       const std::function<void(const std::string&)>& progress);
 
-  // Carries out all steps, then drains the logs and switches the guest off.
+  // Carries out the steps up to the first whose demand is not met, then drains the logs and
+  // switches the guest off.
   Status RunSteps();
   Status RunShell();
 
@@ -49,6 +50,7 @@ class GuestSession {
   const std::vector<WorkloadTrace>& traces() const { return traces_; }
   const std::vector<DamageEvidence>& damage() const { return damage_; }
   const std::vector<RecordedFault>& faults() const { return faults_->faults(); }
+  const std::vector<UnmetDemand>& unmet_demands() const { return unmet_; }
   // What the disk shows where its file is not its image (FileIsImage), after the last step.
   std::optional<image::Fingerprint> ContentOf(const std::string& disk) const;
   const DiskFiles& files(const std::string& disk) const { return files_.at(disk); }
@@ -70,8 +72,12 @@ class GuestSession {
   Status RunCommand(const CommandStep& step, Millis timeout);
   Status Corrupt(const CorruptStep& step, int number, Millis timeout);
   Status CheckKernelLog(const KernelLogStep& step, Millis timeout);
-  // Runs a program, demands an exit status, and returns what it printed.
-  Result<std::string> RunToExit(GuestRequest request, Millis timeout, int expected);
+  // Runs a program to its end, whatever that is.
+  Result<Answer> RunToEnd(GuestRequest request, Millis timeout);
+  // Notes that the step that is carried out did not get what it demands; it is the last one then.
+  void Unmet(const std::string& asked, const std::string& came);
+  // The same of a step that was carried out before.
+  void UnmetBy(int number, const std::string& asked, const std::string& came);
   Status Mark(const std::string& disk, const std::string& kind, const std::string& text);
   Status Drain(const std::string& disk);
   Status Finish();
@@ -92,6 +98,8 @@ class GuestSession {
   std::set<std::string> writeback_;             // disks that were mounted data=writeback
   std::vector<WorkloadTrace> traces_;
   std::vector<DamageEvidence> damage_;
+  std::vector<UnmetDemand> unmet_;
+  int step_number_ = 0;  // of the step that is carried out
   std::string kernel_release_;
   std::string incomplete_reason_;
   std::map<std::string, image::Fingerprint> contents_;

@@ -149,6 +149,7 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
     manifest.set_incomplete_reason(session.incomplete_reason());
   for (const DamageEvidence& damage : session.damage()) *manifest.add_damage() = damage;
   for (const RecordedFault& fault : session.faults()) *manifest.add_fault() = fault;
+  for (const UnmetDemand& unmet : session.unmet_demands()) *manifest.add_unmet_demand() = unmet;
   PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));

@@ -242,11 +242,21 @@ void CheckChecks(const Validation& v) {
         v.reporter.Add(at,
                        "oracle SAME_RECOVERY judges recorded recoveries, not the states of a "
                        "scenario; write `nested {}` in the check instead");
+      } else if (check.oracle(k) == STEPS) {
+        v.reporter.Add(at, "oracle STEPS is always asked; leave it out");
       } else if (!oracles.insert(check.oracle(k)).second) {
         v.reporter.Add(at, fmt::format("oracle {} is listed twice", Oracle_Name(check.oracle(k))));
       }
     }
   }
+}
+
+void CheckDemandExpected(const Validation& v, const SourceLocation& at) {
+  if (v.source.AnyBroken(Scenario::kStepFieldNumber)) return;
+  if (std::any_of(v.scenario.step().begin(), v.scenario.step().end(), HasDemand)) return;
+  v.reporter.Add(at,
+                 "DEMAND_UNMET is expected, but no step demands anything; mount, command and "
+                 "kernel_log steps do, and faults with `when`");
 }
 
 // Who judges, all checks together, defaults counted in.
@@ -283,6 +293,10 @@ void CheckDiskName(const Validation& v, const std::string& disk, const SourceLoc
   if (disk.empty() || !v.disk_names_known || std::ranges::count(v.disks, disk) > 0) return;
   v.reporter.Add(at, fmt::format("disk {} is not declared; declared are {}{}", Quoted(disk),
                                  ListNames(v.disks), DidYouMean(disk, v.disks)));
+}
+
+bool HasDemand(const Step& step) {
+  return step.has_mount() || step.has_command() || step.has_kernel_log() || step.has_when();
 }
 
 void CheckLogDisk(const Validation& v, const std::string& disk, const SourceLocation& at,
@@ -324,11 +338,15 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
                      "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED, "
-                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED");
+                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED, DEMAND_UNMET");
       continue;
     }
     if (!listed.insert(found).second) {
       v.reporter.Add(at, fmt::format("{} is listed twice", FindingClass_Name(found)));
+      continue;
+    }
+    if (found == DEMAND_UNMET) {
+      CheckDemandExpected(v, at);
       continue;
     }
     if (!oracles_known) continue;
