@@ -53,6 +53,8 @@ std::string StepWord(const Step& step) {
     case Step::kDetach:
     case Step::kAttach:
       return FaultStepInWords(step);
+    case Step::kPowerCut:
+      return "power_cut";
     case Step::KIND_NOT_SET:
       break;
   }
@@ -76,9 +78,9 @@ Status Poison(int fd, Bytes size, uint64_t seed) {
 
 }  // namespace
 
-std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk) {
+std::optional<uint64_t> PoisonSeed(const Scenario& scenario, const Disk& disk) {
   if (disk.fill() != Disk::POISON) return std::nullopt;
-  return DeriveSeed(plan.scenario().seed(), "poison " + disk.name());
+  return DeriveSeed(scenario.seed(), "poison " + disk.name());
 }
 
 bool HasLog(const Disk& disk) {
@@ -92,26 +94,32 @@ bool SendsFlushes(const Disk& disk) {
 }
 
 Result<std::unique_ptr<GuestSession>> GuestSession::Start(
-    const scenario::Plan& plan, const GuestImage& image, const std::string& scratch_folder,
-    const std::string& console_log, bool interactive, const vm::MachineFactory& start_machine,
+    const Scenario& scenario, BootStart start, const GuestImage& image,
+    const std::string& scratch_folder, const std::string& console_log, bool interactive,
+    const vm::MachineFactory& start_machine,
     const std::function<void(const std::string&)>& progress) {
-  auto session = std::unique_ptr<GuestSession>(new GuestSession(plan, progress));
+  auto session = std::unique_ptr<GuestSession>(new GuestSession(scenario, progress));
+  session->first_workload_ = start.first_workload;
   vm::MachineOptions options;
   options.kernel_image = image.kernel_image;
   options.initramfs = image.initramfs;
   options.accelerator = image.accelerator;
-  const Guest& guest = plan.scenario().guest();
+  const Guest& guest = scenario.guest();
   options.memory_mib = guest.memory_mib();
   options.cpus = guest.cpus();
   options.kernel_arguments.assign(guest.kernel_argument().begin(), guest.kernel_argument().end());
   options.console_log = console_log;
   options.interactive = interactive;
-  for (const Disk& disk : plan.scenario().disk()) {
+  for (const Disk& disk : scenario.disk()) {
     DiskFiles files;
     const Bytes size = Mebibytes(disk.size_mib()) + (HasLog(disk) ? kStripBytes : Bytes(0));
-    PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
-    if (const auto seed = PoisonSeed(plan, disk)) {
-      PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+    if (const auto there = start.files.find(disk.name()); there != start.files.end()) {
+      files.data = std::move(there->second.data);
+    } else {
+      PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
+      if (const auto seed = PoisonSeed(scenario, disk)) {
+        PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+      }
     }
     if (disk.host_log()) {
       PP_ASSIGN_OR_RETURN(files.host_log, os::MakeScratchFile(scratch_folder, Bytes(0)));
@@ -125,18 +133,23 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
     session->files_[disk.name()] = std::move(files);
   }
   progress(fmt::format("booting {} under {}", guest.kernel(), image.accelerator));
-  const vm::MachineFactory& start =
+  const vm::MachineFactory& start_it =
       start_machine ? start_machine : vm::MachineFactory(vm::StartQemu);
-  PP_ASSIGN_OR_RETURN(session->machine_, start(options));
+  PP_ASSIGN_OR_RETURN(session->machine_, start_it(options));
   PP_ASSIGN_OR_RETURN(const Hello hello, session->machine_->WaitForHello(
                                              os::Deadline::After(Millis(guest.boot_timeout_ms()))));
   session->kernel_release_ = hello.kernel_release();
   PP_RETURN_IF_ERROR(session->SetUpDisks());
-  session->faults_.emplace(plan.scenario(), *session->machine_,
+  session->faults_.emplace(scenario, *session->machine_,
                            [raw = session.get()](GuestRequest request, Millis timeout) {
                              return raw->Ask(std::move(request), timeout);
                            });
   PP_RETURN_IF_ERROR(session->faults_->TryAll(session->kernel_release_));
+  for (const std::string& disk : start.base_is_now) {
+    session->has_base_.insert(disk);
+    PP_RETURN_IF_ERROR(session->Mark(disk, "base", disk));
+    PP_RETURN_IF_ERROR(session->Drain(disk));
+  }
   return session;
 }
 
@@ -153,14 +166,14 @@ Result<Answer> GuestSession::Ask(GuestRequest request, Millis timeout,
 }
 
 const Disk& GuestSession::FindDisk(const std::string& name) const {
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     if (disk.name() == name) return disk;
   }
   PP_CHECK(false);  // plans are validated
 }
 
 Status GuestSession::SetUpDisks() {
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     GuestRequest request;
     SetUpDisk& set_up = *request.mutable_set_up_disk();
     set_up.set_disk(disk.name());
@@ -171,7 +184,7 @@ Status GuestSession::SetUpDisks() {
       set_up.set_strip_sectors(ToSectors(kStripBytes).value);
     }
     for (const Layer& layer : disk.layer()) {
-      *set_up.add_layer() = GuestLayerOf(plan_.scenario(), layer);
+      *set_up.add_layer() = GuestLayerOf(scenario_, layer);
     }
     auto answer = Ask(std::move(request), kControlTimeout);
     if (!answer.ok()) return WithContext(std::move(answer).error(), "disk " + disk.name());
@@ -183,8 +196,12 @@ Status GuestSession::SetUpDisks() {
 
 Status GuestSession::RunSteps() {
   int number = 0;
-  for (const Step& step : plan_.scenario().step()) {
+  for (const Step& step : scenario_.step()) {
     ++number;
+    if (step.has_power_cut()) {
+      power_cut_ = &step;  // now, or while the next step runs; that is the last one either way
+      continue;
+    }
     const std::string word = StepWord(step);
     progress_(word);
     Status status = RunStep(step, number, Millis(step.timeout_ms()));
@@ -192,7 +209,9 @@ Status GuestSession::RunSteps() {
       return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
   }
   progress_("draining the log");
-  return Finish();
+  if (power_cut_ == nullptr) return Finish();
+  const Status cut = LosePower();
+  return cut.ok() ? cut : WithContext(cut.error(), "power_cut");
 }
 
 Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
@@ -226,6 +245,7 @@ Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
       PP_RETURN_IF_ERROR(faults_->Run(step, number, timeout));
       for (const auto& [disk, device] : faults_->devices()) devices_[disk] = device;
       return OkStatus();
+    case Step::kPowerCut:
     case Step::KIND_NOT_SET:
       break;
   }
@@ -321,7 +341,7 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
   trace.set_at(step.at());
   trace.set_disk(disk.name());
   trace.set_seed(step.seed());
-  trace.set_workload(static_cast<uint32_t>(traces_.size()));
+  trace.set_workload(first_workload_ + static_cast<uint32_t>(traces_.size()));
   trace.set_reuses_freed_blocks_early(writeback_.contains(disk.name()));
   PP_ASSIGN_OR_RETURN(const auto operations,
                       workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
@@ -335,11 +355,22 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
     run.set_mark_disk(disk.name());
     if (!SendsFlushes(disk)) run.set_drain_every_bytes(kDrainEvery.value);
   }
+  const bool may_stop = power_cut_ != nullptr;
+  if (may_stop) *run.mutable_stop_when() = power_cut_->when();
   const auto keep = [&](const Progress& progress) {
     trace.mutable_result()->MergeFrom(progress.result());
   };
   const auto answer = Ask(std::move(request), timeout, keep);
   if (!answer.ok()) return answer.error();
+  if (may_stop && !answer->stopped()) {
+    return GuestError(
+        "the moment (`when`) of the power_cut before it never came before the workload ended");
+  }
+  if (may_stop && trace.result_size() <= trace.operation_size()) {
+    // The guest stopped between two operations, so no other had begun.
+    trace.mutable_operation()->DeleteSubrange(trace.result_size(),
+                                              trace.operation_size() - trace.result_size());
+  }
   if (trace.result_size() != trace.operation_size()) {
     return InternalError(fmt::format("the guest reported {} of {} operations", trace.result_size(),
                                      trace.operation_size()));
@@ -438,20 +469,11 @@ std::optional<image::Fingerprint> GuestSession::ContentOf(const std::string& dis
 
 Status GuestSession::Finish() {
   PP_RETURN_IF_ERROR(faults_->Finish());
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     if (!HasLog(disk)) continue;
     PP_RETURN_IF_ERROR(Mark(disk.name(), "end", disk.name()));
     PP_RETURN_IF_ERROR(Drain(disk.name()));
-    GuestRequest query;
-    query.mutable_query_disk()->set_disk(disk.name());
-    PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
-    if (answer.disk_status().logging_disabled()) {
-      incomplete_reason_ = fmt::format(
-          "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the "
-          "guest "
-          "ran out of memory; raise log_size_mib or guest.memory_mib",
-          disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
-    }
+    PP_RETURN_IF_ERROR(CheckLogging(disk));
     if (FileIsImage(disk)) continue;
     GuestRequest read_back;
     read_back.mutable_read_back_disk()->set_disk(disk.name());
@@ -463,6 +485,40 @@ Status GuestSession::Finish() {
   request.set_id(~0ULL);
   PP_RETURN_IF_ERROR(machine_->Send(request));
   return machine_->WaitForEnd(os::Deadline::After(kControlTimeout));
+}
+
+Status GuestSession::CheckLogging(const Disk& disk) {
+  GuestRequest query;
+  query.mutable_query_disk()->set_disk(disk.name());
+  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
+  if (answer.disk_status().logging_disabled()) {
+    incomplete_reason_ = fmt::format(
+        "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the guest "
+        "ran out of memory; raise log_size_mib or guest.memory_mib",
+        disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
+  }
+  return OkStatus();
+}
+
+Status GuestSession::LosePower() {
+  PP_RETURN_IF_ERROR(faults_->Finish());
+  GuestRequest request;
+  request.mutable_prepare_power_cut();
+  const auto answer = Ask(std::move(request), kControlTimeout);
+  if (!answer.ok()) return answer.error();
+  for (const Disk& disk : scenario_.disk()) {
+    if (HasLog(disk)) PP_RETURN_IF_ERROR(CheckLogging(disk));
+  }
+  machine_.reset();
+  return OkStatus();
+}
+
+std::map<std::string, DiskFiles> GuestSession::TakeUnloggedFiles() {
+  std::map<std::string, DiskFiles> unlogged;
+  for (const Disk& disk : scenario_.disk()) {
+    if (!HasLog(disk)) unlogged[disk.name()] = std::move(files_.at(disk.name()));
+  }
+  return unlogged;
 }
 
 Status GuestSession::RunShell() {
