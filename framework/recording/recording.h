@@ -34,6 +34,8 @@ class Writer {
   std::string PathOf(std::string_view name) const;
   Status AddCompressed(const std::string& name, std::span<const uint8_t> bytes);
   Status AddTrace(const WorkloadTrace& trace);
+  // Of an earlier boot, as the file "promise-NUMBER.pb.zst"; returns its name.
+  Result<std::string> AddPromise(const WorkloadTrace& trace, int number);
   // Adds a file that PathOf was used for.
   Status AddWritten(const std::string& name);
   // Writes the manifest and moves the folder to its place.
@@ -59,11 +61,16 @@ class Reader {
   // The log that QEMU recorded. A user error that says why when there is none.
   Result<std::vector<uint8_t>> ReadHostLog(const RecordedDisk& disk) const;
   Result<std::vector<WorkloadTrace>> ReadTraces(const std::string& disk) const;
+  // The trace in a file that the manifest lists.
+  Result<WorkloadTrace> ReadTrace(const std::string& name) const;
 
  private:
   Result<std::vector<uint8_t>> ReadCompressed(const std::string& name, uint64_t size) const;
   std::string folder_;
   Recording manifest_;
 };
+
+// Gives a finished recording another manifest; the list of its files stays as `manifest` has it.
+Status ReplaceManifest(const std::string& folder, const Recording& manifest);
 
 }  // namespace plugpull::recording

@@ -106,6 +106,7 @@ Json DiskJson(const DiskReport& disk) {
                {"coverage", nullptr},
                {"judges", Json::array()},
                {"notes", Json::array()}};
+  if (disk.has_boot()) json["boot"] = disk.boot();
   if (disk.has_nested()) json["nested"] = StatesJson(disk.nested());
   for (const EnumeratorReport& enumerator : disk.enumerator()) {
     json["enumerators"].push_back({{"name", enumerator.name()},

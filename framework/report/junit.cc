@@ -72,7 +72,7 @@ std::string FindingText(const DiskReport& disk, const Finding& finding) {
                              ? "expected"
                              : "not expected";
   std::string text = fmt::format("{} ({}, disk {}, {}): {} state{}, example {}\n",
-                                 ClassWord(finding), OracleWord(finding), disk.disk(), expected,
+                                 ClassWord(finding), OracleWord(finding), DiskWord(disk), expected,
                                  finding.count(), finding.count() == 1 ? "" : "s",
                                  finding.example().empty() ? "none" : finding.example());
   for (const std::string& lost : finding.lost()) text += fmt::format("  lost: {}\n", lost);

@@ -51,7 +51,7 @@ std::vector<std::string> Differences(const RunReport& run) {
                                    StepPlace(finding), evidence.substr(0, evidence.find('\n'))));
   }
   for (const DiskReport& disk : run.disk()) {
-    const std::string where = run.disk_size() > 1 ? fmt::format(", disk {}", disk.disk()) : "";
+    const std::string where = run.disk_size() > 1 ? fmt::format(", disk {}", DiskWord(disk)) : "";
     for (const Finding& finding : disk.finding()) {
       if (finding.in_baseline()) continue;
       const std::string who = OracleWord(finding) + where;
@@ -88,6 +88,10 @@ std::string OracleWord(const Finding& finding) {
   std::transform(word.begin(), word.end(), word.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return word;
+}
+
+std::string DiskWord(const DiskReport& disk) {
+  return disk.has_boot() ? fmt::format("{}, boot {}", disk.disk(), disk.boot()) : disk.disk();
 }
 
 std::string ClassWord(const Finding& finding) {

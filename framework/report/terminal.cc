@@ -307,9 +307,9 @@ std::string CrossCheckFacts(const Style& style, const DiskReport& disk) {
 }
 
 std::string DiskText(const Style& style, const RunReport& run, const DiskReport& disk) {
-  std::string out = Fact(
-      style, "disk",
-      fmt::format("{}, model: {}", disk.disk(), disk.model().empty() ? "not named" : disk.model()));
+  std::string out = Fact(style, "disk",
+                         fmt::format("{}, model: {}", DiskWord(disk),
+                                     disk.model().empty() ? "not named" : disk.model()));
   out += Fact(style, "states",
               fmt::format("{} enumerated, {} distinct after recovery", disk.states().enumerated(),
                           disk.states().distinct()));

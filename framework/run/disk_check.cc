@@ -275,6 +275,39 @@ Result<oracle::SameRecovery> SameRecoveryOf(const DiskSource& source,
       "SAME_RECOVERY cannot judge disk {}: what was recorded is no recovery", source.name()));
 }
 
+// Adds one state to those that are judged; both orders of it, where its order is not known.
+Status AddChosen(const DiskSource& source, const crashstate::CrashStateId& id,
+                 crashstate::Enumeration& enumeration) {
+  const crashstate::CrashSpace& space = source.space();
+  StateSpec spec;
+  PP_ASSIGN_OR_RETURN(spec.cut, space.CutOfEntry(id.cut));
+  PP_ASSIGN_OR_RETURN(const auto lost_events, space.LostEvents(spec.cut, id.selection));
+  PP_ASSIGN_OR_RETURN(const auto torn, space.TornWrites(spec.cut, id.selection));
+  spec.selection = id.selection;
+  spec.enumerator = static_cast<uint32_t>(enumeration.enumerators.size());
+  enumeration.enumerators.push_back({"power cut", true});
+  enumeration.states.push_back(spec);
+  if (space.OrderUnknown(spec.cut, lost_events)) {
+    spec.overlapping_older = true;
+    enumeration.states.push_back(spec);
+    ++enumeration.order_unknown;
+  }
+  return OkStatus();
+}
+
+// Why the states of a later boot cannot be judged: the disk was broken before it began. Empty: it
+// was not.
+Result<std::string> BrokenFromTheStart(const DiskSource& source, oracle::Fsck& fsck) {
+  StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck,
+                     {.in_process = true, .sample_permille = 1000}, nullptr);
+  StateSpec base;
+  base.cut = source.space().first_cut();
+  PP_ASSIGN_OR_RETURN(const RecoveredState recovered, engine.MoveTo(base));
+  if (recovered.said.outcome != Outcome::kHolds) return recovered.said.evidence + " ";
+  PP_ASSIGN_OR_RETURN(const Said structure, engine.JudgeStructure());
+  return structure.outcome == Outcome::kHolds ? std::string() : structure.evidence + " ";
+}
+
 }  // namespace
 
 int StepsRun(const Recording& manifest) {
@@ -333,9 +366,19 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   const bool content_asked = Asks(check, CONTENT);
   const bool stale_data_asked = Asks(check, STALE_DATA);
   PP_ASSIGN_OR_RETURN(const auto obligations, ObligationsOf(source, check, trace));
-  judge_options.content = content_asked && obligations.has_value();
-  if (content_asked && !obligations) {
+  judge_options.content = content_asked && (obligations.has_value() || !options.promises.empty());
+  judge_options.promises = &options.promises;
+  if (content_asked && !judge_options.content) {
     report.add_note("content was not judged: no files workload ran on this disk");
+  }
+  if (options.begins_as_crash_state && judge_options.fsck) {
+    PP_ASSIGN_OR_RETURN(const std::string broken, BrokenFromTheStart(source, fsck));
+    if (!broken.empty()) {
+      report.mutable_states();
+      report.add_note("no state of this boot was judged, for what it began with does not hold: " +
+                      broken);
+      return report;
+    }
   }
   std::optional<oracle::StaleDataIndex> stale_data;
   if (stale_data_asked) {
@@ -349,8 +392,11 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
     judge_options.same_recovery = &*same_recovery;
   }
 
-  const crashstate::Enumeration enumeration =
+  crashstate::Enumeration enumeration =
       crashstate::EnumerateStates(space, check, options.seed, &source.timeline());
+  if (options.left_by_power_cut && options.left_by_power_cut->model == space.model()) {
+    PP_RETURN_IF_ERROR(AddChosen(source, *options.left_by_power_cut, enumeration));
+  }
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
   PP_ASSIGN_OR_RETURN(auto verdicts, judge.Run(enumeration.states));

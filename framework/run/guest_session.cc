@@ -54,6 +54,8 @@ std::string StepWord(const Step& step) {
     case Step::kDetach:
     case Step::kAttach:
       return FaultStepInWords(step);
+    case Step::kPowerCut:
+      return "power_cut";
     case Step::KIND_NOT_SET:
       break;
   }
@@ -77,9 +79,9 @@ Status Poison(int fd, Bytes size, uint64_t seed) {
 
 }  // namespace
 
-std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk) {
+std::optional<uint64_t> PoisonSeed(const Scenario& scenario, const Disk& disk) {
   if (disk.fill() != Disk::POISON) return std::nullopt;
-  return DeriveSeed(plan.scenario().seed(), "poison " + disk.name());
+  return DeriveSeed(scenario.seed(), "poison " + disk.name());
 }
 
 bool HasLog(const Disk& disk) {
@@ -93,26 +95,32 @@ bool SendsFlushes(const Disk& disk) {
 }
 
 Result<std::unique_ptr<GuestSession>> GuestSession::Start(
-    const scenario::Plan& plan, const GuestImage& image, const std::string& scratch_folder,
-    const std::string& console_log, bool interactive, const vm::MachineFactory& start_machine,
+    const Scenario& scenario, BootStart start, const GuestImage& image,
+    const std::string& scratch_folder, const std::string& console_log, bool interactive,
+    const vm::MachineFactory& start_machine,
     const std::function<void(const std::string&)>& progress) {
-  auto session = std::unique_ptr<GuestSession>(new GuestSession(plan, progress));
+  auto session = std::unique_ptr<GuestSession>(new GuestSession(scenario, progress));
+  session->first_workload_ = start.first_workload;
   vm::MachineOptions options;
   options.kernel_image = image.kernel_image;
   options.initramfs = image.initramfs;
   options.accelerator = image.accelerator;
-  const Guest& guest = plan.scenario().guest();
+  const Guest& guest = scenario.guest();
   options.memory_mib = guest.memory_mib();
   options.cpus = guest.cpus();
   options.kernel_arguments.assign(guest.kernel_argument().begin(), guest.kernel_argument().end());
   options.console_log = console_log;
   options.interactive = interactive;
-  for (const Disk& disk : plan.scenario().disk()) {
+  for (const Disk& disk : scenario.disk()) {
     DiskFiles files;
     const Bytes size = Mebibytes(disk.size_mib()) + (HasLog(disk) ? kStripBytes : Bytes(0));
-    PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
-    if (const auto seed = PoisonSeed(plan, disk)) {
-      PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+    if (const auto there = start.files.find(disk.name()); there != start.files.end()) {
+      files.data = std::move(there->second.data);
+    } else {
+      PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
+      if (const auto seed = PoisonSeed(scenario, disk)) {
+        PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+      }
     }
     if (disk.host_log()) {
       PP_ASSIGN_OR_RETURN(files.host_log, os::MakeScratchFile(scratch_folder, Bytes(0)));
@@ -126,18 +134,23 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
     session->files_[disk.name()] = std::move(files);
   }
   progress(fmt::format("booting {} under {}", guest.kernel(), image.accelerator));
-  const vm::MachineFactory& start =
+  const vm::MachineFactory& start_it =
       start_machine ? start_machine : vm::MachineFactory(vm::StartQemu);
-  PP_ASSIGN_OR_RETURN(session->machine_, start(options));
+  PP_ASSIGN_OR_RETURN(session->machine_, start_it(options));
   PP_ASSIGN_OR_RETURN(const Hello hello, session->machine_->WaitForHello(
                                              os::Deadline::After(Millis(guest.boot_timeout_ms()))));
   session->kernel_release_ = hello.kernel_release();
   PP_RETURN_IF_ERROR(session->SetUpDisks());
-  session->faults_.emplace(plan.scenario(), *session->machine_,
+  session->faults_.emplace(scenario, *session->machine_,
                            [raw = session.get()](GuestRequest request, Millis timeout) {
                              return raw->Ask(std::move(request), timeout);
                            });
   PP_RETURN_IF_ERROR(session->faults_->TryAll(session->kernel_release_));
+  for (const std::string& disk : start.base_is_now) {
+    session->has_base_.insert(disk);
+    PP_RETURN_IF_ERROR(session->Mark(disk, "base", disk));
+    PP_RETURN_IF_ERROR(session->Drain(disk));
+  }
   return session;
 }
 
@@ -154,14 +167,14 @@ Result<Answer> GuestSession::Ask(GuestRequest request, Millis timeout,
 }
 
 const Disk& GuestSession::FindDisk(const std::string& name) const {
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     if (disk.name() == name) return disk;
   }
   PP_CHECK(false);  // plans are validated
 }
 
 Status GuestSession::SetUpDisks() {
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     GuestRequest request;
     SetUpDisk& set_up = *request.mutable_set_up_disk();
     set_up.set_disk(disk.name());
@@ -172,7 +185,7 @@ Status GuestSession::SetUpDisks() {
       set_up.set_strip_sectors(ToSectors(kStripBytes).value);
     }
     for (const Layer& layer : disk.layer()) {
-      *set_up.add_layer() = GuestLayerOf(plan_.scenario(), layer);
+      *set_up.add_layer() = GuestLayerOf(scenario_, layer);
     }
     auto answer = Ask(std::move(request), kControlTimeout);
     if (!answer.ok()) return WithContext(std::move(answer).error(), "disk " + disk.name());
@@ -184,8 +197,12 @@ Status GuestSession::SetUpDisks() {
 
 Status GuestSession::RunSteps() {
   step_number_ = 0;
-  for (const Step& step : plan_.scenario().step()) {
+  for (const Step& step : scenario_.step()) {
     ++step_number_;
+    if (step.has_power_cut()) {
+      power_cut_ = &step;  // now, or while the next step runs; that is the last one either way
+      continue;
+    }
     const std::string word = StepWord(step);
     progress_(word);
     Status status = RunStep(step, step_number_, Millis(step.timeout_ms()));
@@ -194,6 +211,10 @@ Status GuestSession::RunSteps() {
     if (!unmet_.empty()) break;
   }
   progress_("draining the log");
+  if (power_cut_ != nullptr && unmet_.empty()) {
+    const Status cut = LosePower();
+    return cut.ok() ? cut : WithContext(cut.error(), "power_cut");
+  }
   Status finished = Finish();
   if (finished.ok() || unmet_.empty()) return finished;
   // Without a recording there is no report of the demand: it is said here.
@@ -208,14 +229,14 @@ void GuestSession::Unmet(const std::string& asked, const std::string& came) {
 }
 
 void GuestSession::UnmetBy(int number, const std::string& asked, const std::string& came) {
-  const Step& step = plan_.scenario().step(number - 1);
+  const Step& step = scenario_.step(number - 1);
   UnmetDemand& unmet = unmet_.emplace_back();
   unmet.set_step(static_cast<uint32_t>(number));
   if (step.line() > 0) unmet.set_line(step.line());
   unmet.set_what(StepWord(step));
   unmet.set_asked(asked);
   unmet.set_came(came);
-  unmet.set_steps_left(static_cast<uint32_t>(plan_.scenario().step_size() - step_number_));
+  unmet.set_steps_left(static_cast<uint32_t>(scenario_.step_size() - step_number_));
 }
 
 Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
@@ -249,6 +270,7 @@ Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
       PP_RETURN_IF_ERROR(faults_->Run(step, number, timeout));
       for (const auto& [disk, device] : faults_->devices()) devices_[disk] = device;
       return OkStatus();
+    case Step::kPowerCut:
     case Step::KIND_NOT_SET:
       break;
   }
@@ -341,7 +363,7 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
   trace.set_at(step.at());
   trace.set_disk(disk.name());
   trace.set_seed(step.seed());
-  trace.set_workload(static_cast<uint32_t>(traces_.size()));
+  trace.set_workload(first_workload_ + static_cast<uint32_t>(traces_.size()));
   trace.set_reuses_freed_blocks_early(writeback_.contains(disk.name()));
   PP_ASSIGN_OR_RETURN(const auto operations,
                       workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
@@ -355,16 +377,27 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
     run.set_mark_disk(disk.name());
     if (!SendsFlushes(disk)) run.set_drain_every_bytes(kDrainEvery.value);
   }
+  const bool may_stop = power_cut_ != nullptr;
+  if (may_stop) *run.mutable_stop_when() = power_cut_->when();
   const auto keep = [&](const Progress& progress) {
     trace.mutable_result()->MergeFrom(progress.result());
   };
   const auto answer = Ask(std::move(request), timeout, keep);
   if (!answer.ok()) return answer.error();
+  if (may_stop && trace.result_size() <= trace.operation_size()) {
+    // The guest stopped between two operations, so no other had begun.
+    trace.mutable_operation()->DeleteSubrange(trace.result_size(),
+                                              trace.operation_size() - trace.result_size());
+  }
   if (trace.result_size() != trace.operation_size()) {
     return InternalError(fmt::format("the guest reported {} of {} operations", trace.result_size(),
                                      trace.operation_size()));
   }
   traces_.push_back(std::move(trace));
+  if (may_stop && !answer->stopped()) {
+    UnmetBy(step_number_ - 1, MomentInWords(power_cut_->when()),
+            "that never came before the workload ended");
+  }
   return OkStatus();
 }
 
@@ -466,29 +499,23 @@ std::optional<image::Fingerprint> GuestSession::ContentOf(const std::string& dis
   return found->second;
 }
 
-Status GuestSession::Finish() {
+Status GuestSession::FinishFaults() {
   PP_ASSIGN_OR_RETURN(const std::vector<int> never, faults_->Finish());
-  // Where the steps ended early, the moment may have been still to come.
-  if (unmet_.empty()) {
-    for (const int number : never) {
-      UnmetBy(number, MomentInWords(plan_.scenario().step(number - 1).when()),
-              "that never came before the last step ended");
-    }
+  if (!unmet_.empty()) return OkStatus();  // the steps ended early; it may have been still to come
+  for (const int number : never) {
+    UnmetBy(number, MomentInWords(scenario_.step(number - 1).when()),
+            "that never came before the last step ended");
   }
-  for (const Disk& disk : plan_.scenario().disk()) {
+  return OkStatus();
+}
+
+Status GuestSession::Finish() {
+  PP_RETURN_IF_ERROR(FinishFaults());
+  for (const Disk& disk : scenario_.disk()) {
     if (!HasLog(disk)) continue;
     PP_RETURN_IF_ERROR(Mark(disk.name(), "end", disk.name()));
     PP_RETURN_IF_ERROR(Drain(disk.name()));
-    GuestRequest query;
-    query.mutable_query_disk()->set_disk(disk.name());
-    PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
-    if (answer.disk_status().logging_disabled()) {
-      incomplete_reason_ = fmt::format(
-          "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the "
-          "guest "
-          "ran out of memory; raise log_size_mib or guest.memory_mib",
-          disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
-    }
+    PP_RETURN_IF_ERROR(CheckLogging(disk));
     if (FileIsImage(disk)) continue;
     GuestRequest read_back;
     read_back.mutable_read_back_disk()->set_disk(disk.name());
@@ -500,6 +527,40 @@ Status GuestSession::Finish() {
   request.set_id(~0ULL);
   PP_RETURN_IF_ERROR(machine_->Send(request));
   return machine_->WaitForEnd(os::Deadline::After(kControlTimeout));
+}
+
+Status GuestSession::CheckLogging(const Disk& disk) {
+  GuestRequest query;
+  query.mutable_query_disk()->set_disk(disk.name());
+  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
+  if (answer.disk_status().logging_disabled()) {
+    incomplete_reason_ = fmt::format(
+        "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the guest "
+        "ran out of memory; raise log_size_mib or guest.memory_mib",
+        disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
+  }
+  return OkStatus();
+}
+
+Status GuestSession::LosePower() {
+  PP_RETURN_IF_ERROR(FinishFaults());
+  GuestRequest request;
+  request.mutable_prepare_power_cut();
+  const auto answer = Ask(std::move(request), kControlTimeout);
+  if (!answer.ok()) return answer.error();
+  for (const Disk& disk : scenario_.disk()) {
+    if (HasLog(disk)) PP_RETURN_IF_ERROR(CheckLogging(disk));
+  }
+  machine_.reset();
+  return OkStatus();
+}
+
+std::map<std::string, DiskFiles> GuestSession::TakeUnloggedFiles() {
+  std::map<std::string, DiskFiles> unlogged;
+  for (const Disk& disk : scenario_.disk()) {
+    if (!HasLog(disk)) unlogged[disk.name()] = std::move(files_.at(disk.name()));
+  }
+  return unlogged;
 }
 
 Status GuestSession::RunShell() {

@@ -75,6 +75,7 @@ struct Judge::Impl {
   // it.
   std::unordered_set<Fingerprint, FingerprintHash> seen = {};  // guarded by mutex
   Once<ContentKey, ContentKeyHash, Said> contents = {};
+  Once<Fingerprint, FingerprintHash, Said> promised = {};    // by recovered image
   Once<Fingerprint, FingerprintHash, Said> stale_data = {};  // by recovered image
   Once<SameRecoveryKey, SameRecoveryKeyHash, Said> same_recoveries = {};
   std::atomic<uint64_t> recoveries_compared = 0;
@@ -173,18 +174,41 @@ struct Judge::Impl {
     StateEngine engine;
     std::optional<workload::ObligationTracker> tracker = {};
     oracle::ContentMemo memo = {};
+    // One of each promise.
+    std::deque<workload::ObligationTracker> promised = {};
+    std::deque<oracle::ContentMemo> promised_memo = {};
   };
 
+  bool HasPromises() const { return options.promises != nullptr && !options.promises->empty(); }
+
+  // What is owed to earlier boots: the first that is not kept.
+  Said Promised(Tools& tools) {
+    Said all;
+    for (size_t i = 0; i < options.promises->size(); ++i) {
+      const KeptPromise& promise = (*options.promises)[i];
+      Said said = Owed(tools.promised[i], promise.key, tools.promised_memo[i], tools.engine);
+      if (Worse(all.outcome, said.outcome) == all.outcome) continue;
+      all.outcome = said.outcome;
+      all.evidence = fmt::format("of boot {}: {}", promise.boot, said.evidence);
+    }
+    return all;
+  }
+
   Said Content(Tools& tools, const workload::ObligationKey& key) {
+    return Owed(*tools.tracker, key, tools.memo, tools.engine);
+  }
+
+  Said Owed(workload::ObligationTracker& tracker, const workload::ObligationKey& key,
+            oracle::ContentMemo& memo, StateEngine& engine) {
     ++content_checks;
-    const auto owed = tools.tracker->At(key);
+    const auto owed = tracker.At(key);
     if (!owed.ok()) return {Outcome::kUnknown, owed.error().ToString()};
-    auto view = tools.engine.OpenRecovered();
+    auto view = engine.OpenRecovered();
     if (!view.ok()) {
       if ((*owed)->names.empty() && (*owed)->files.empty()) return {};
       return {Outcome::kViolated, view.error().message};
     }
-    const oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &tools.memo);
+    const oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &memo);
     return {verdict.outcome, verdict.evidence};
   }
 
@@ -241,6 +265,15 @@ struct Judge::Impl {
       verdict.content = said.outcome;
       verdict.content_evidence = &said.evidence;
     }
+    if (options.content && HasPromises()) {
+      const auto compute = [&] { return Promised(tools); };
+      const Said& said =
+          options.deduplicate ? promised.Get(recovered.fingerprint, compute) : Keep(compute());
+      if (Worse(verdict.content, said.outcome) != verdict.content) {
+        verdict.content = said.outcome;
+        verdict.content_evidence = &said.evidence;
+      }
+    }
     return verdict;
   }
 
@@ -252,6 +285,12 @@ struct Judge::Impl {
     RecoveryMemo* memo = options.deduplicate ? &recoveries : nullptr;
     Tools tools{.engine = {space, journal, base_extents, fsck, options.engine, memo}};
     if (obligations != nullptr) tools.tracker.emplace(*obligations);
+    if (HasPromises()) {
+      for (const KeptPromise& promise : *options.promises) {
+        tools.promised.emplace_back(promise.index);
+        tools.promised_memo.emplace_back();
+      }
+    }
     for (size_t start; (start = next.fetch_add(kChunk)) < states.size() && !Failed();) {
       const size_t end = std::min(start + kChunk, states.size());
       for (size_t i = start; i < end; ++i) {
@@ -336,6 +375,7 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     impl_->structures.clear();
     impl_->seen.clear();
     impl_->contents.clear();
+    impl_->promised.clear();
     impl_->stale_data.clear();
     impl_->same_recoveries.clear();
     verdicts = impl_->JudgeAll(states);

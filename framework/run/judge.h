@@ -18,6 +18,7 @@
 #include "framework/oracle/same_recovery.h"
 #include "framework/oracle/stale_data.h"
 #include "framework/os/file.h"
+#include "framework/run/promises.h"
 #include "framework/run/state_engine.h"
 #include "framework/workload/obligations.h"
 
@@ -26,6 +27,8 @@ namespace plugpull::run {
 struct JudgeOptions {
   bool fsck = true;
   bool content = true;
+  // What earlier boots had made durable, judged with content; outlives the judge. May be null.
+  const std::vector<KeptPromise>* promises = nullptr;
   // What the workload wrote, for the stale data oracle; outlives the judge. Null: it is not asked.
   const oracle::StaleDataIndex* stale_data = nullptr;
   // What a recorded recovery comes to when it is not cut; outlives the judge. Null: it is not
@@ -64,7 +67,8 @@ struct StateVerdict {
 
 class Judge {
  public:
-  // All references outlive the judge. `obligations` may be null: then content is not judged.
+  // All references outlive the judge. `obligations` may be null: then the content of this boot's
+  // own workload is not judged.
   // `base_extents`: where the space's base may be other than zero.
   Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
         const std::vector<os::Extent>& base_extents, const workload::ObligationIndex* obligations,

@@ -78,6 +78,7 @@ class StateJudge {
   std::unique_ptr<DiskSource> source_;
   std::optional<WorkloadTrace> trace_;
   std::optional<workload::ObligationIndex> obligations_;
+  std::vector<KeptPromise> promises_;
   std::optional<oracle::StaleDataIndex> stale_data_;
   std::optional<oracle::SameRecovery> same_recovery_;
   std::optional<oracle::Fsck> fsck_;

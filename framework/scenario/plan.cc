@@ -224,6 +224,9 @@ void PlanMaker::ResolveSteps(Scenario& plan) {
       FlipBitDamage& flip = *step.mutable_corrupt()->mutable_flip_bit();
       if (flip.seed() == 0) flip.set_seed(derived("flip_bit", index));
     }
+    if (step.power_cut().has_search() && log_disks.size() == 1) {
+      step.mutable_power_cut()->mutable_search()->set_disk(log_disks.front());
+    }
     if (step.has_command() && !step.command().has_mark_disk() && log_disks.size() == 1) {
       step.mutable_command()->set_mark_disk(log_disks.front());
     }

@@ -338,7 +338,8 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
                      "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED, "
-                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED, DEMAND_UNMET");
+                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED, DEMAND_UNMET, "
+                     "NO_SUCH_STATE");
       continue;
     }
     if (!listed.insert(found).second) {
@@ -347,6 +348,16 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
     }
     if (found == DEMAND_UNMET) {
       CheckDemandExpected(v, at);
+      continue;
+    }
+    if (found == NO_SUCH_STATE) {
+      const auto& steps = v.scenario.step();
+      const bool searches = std::any_of(steps.begin(), steps.end(), [](const Step& step) {
+        return step.power_cut().has_search();
+      });
+      if (!searches && !v.source.AnyBroken(Scenario::kStepFieldNumber)) {
+        v.reporter.Add(at, "NO_SUCH_STATE is expected, but no power_cut searches for a state");
+      }
       continue;
     }
     if (!oracles_known) continue;
@@ -402,6 +413,7 @@ void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& 
   CheckChecks(v);
   CheckFills(v);
   CheckFaults(v);
+  CheckPowerCuts(v);
   if (scenario.has_expect()) {
     CheckExpect(v, scenario.expect(), Sub(source, Scenario::kExpectFieldNumber));
   }

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "framework/ext4/damage.h"
+#include "framework/scenario/boots.h"
 #include "framework/scenario/mount_options.h"
 #include "framework/scenario/validation.h"
 #include "framework/scenario/words.h"
@@ -76,6 +77,7 @@ class StepChecker {
     for (int i = 0; i < v_.scenario.step_size(); ++i) {
       const SourceNode& node = Sub(v_.source, Scenario::kStepFieldNumber, i);
       CheckStep(v_.scenario.step(i), node);
+      if (EndsInPowerCut(v_.scenario, i)) mounted_.clear();
     }
   }
 

@@ -77,8 +77,9 @@ void CheckFillSettings(const Validation& v, const Settings& settings, const Sour
 // The names of all errnos.
 std::vector<std::string> ErrnoNames();
 
-void CheckFaults(const Validation& v);  // validate_faults.cc: layers and steps that fail
-void CheckSteps(const Validation& v);   // validate_steps.cc
-void CheckMatrix(const Validation& v);  // validate_matrix.cc: variants, axes, cells
+void CheckFaults(const Validation& v);     // validate_faults.cc: layers and steps that fail
+void CheckPowerCuts(const Validation& v);  // validate_power_cut.cc
+void CheckSteps(const Validation& v);      // validate_steps.cc
+void CheckMatrix(const Validation& v);     // validate_matrix.cc: variants, axes, cells
 
 }  // namespace plugpull::scenario

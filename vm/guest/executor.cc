@@ -137,6 +137,8 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       return Await(request.wait_for_disk());
     case GuestRequest::kDisarmFaults:
       return Disarm();
+    case GuestRequest::kPreparePowerCut:
+      return PreparePowerCut();
     case GuestRequest::KIND_NOT_SET:
       break;
   }
@@ -201,11 +203,17 @@ Result<Answer> Executor::MountDisk(const MountRequest& request) {
 Result<Answer> Executor::RunFiles(const RunWorkload& request) {
   WorkloadHooks hooks;
   std::optional<DrainEvery> drain;
+  std::optional<Moment> stop;
+  if (request.has_stop_when()) {
+    PP_ASSIGN_OR_RETURN(stop, Moment::Arm(request.stop_when()));
+    hooks.stop = [&stop] { return stop->HasCome(); };
+  }
   if (!request.mark_disk().empty()) {
     PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.mark_disk()));
-    hooks.write_mark = [this, disk](const blocklog::Mark& mark) -> Status {
+    hooks.write_mark = [this, disk, &stop](const blocklog::Mark& mark) -> Status {
       PP_RETURN_IF_ERROR(disk->WriteMark(mark));
       faults_.AfterMark(mark);
+      if (stop) stop->AfterMark(mark);
       return OkStatus();
     };
     if (request.drain_every_bytes() > 0) {
@@ -214,8 +222,9 @@ Result<Answer> Executor::RunFiles(const RunWorkload& request) {
   } else if (request.drain_every_bytes() > 0) {
     return UserError("drain_every_bytes needs a mark_disk to drain");
   }
-  hooks.after_operation = [this, &drain]() -> Status {
+  hooks.after_operation = [this, &drain, &stop]() -> Status {
     faults_.AfterOperation();
+    if (stop) stop->AfterOperation();
     return drain ? drain->DrainIfDue() : OkStatus();
   };
   hooks.send_progress = [this](const Progress& progress) {
@@ -224,7 +233,9 @@ Result<Answer> Executor::RunFiles(const RunWorkload& request) {
     return send_(message);
   };
   PP_RETURN_IF_ERROR(RunOperations(request, hooks));
-  return Answer();
+  Answer answer;
+  answer.set_stopped(stop && stop->HasCome());
+  return answer;
 }
 
 Result<Answer> Executor::Mark(const WriteMark& request) {
@@ -327,6 +338,18 @@ Result<Answer> Executor::Disarm() {
   Answer answer;
   for (FaultReport& report : faults_.Disarm()) *answer.add_fault() = std::move(report);
   return answer;
+}
+
+Result<Answer> Executor::PreparePowerCut() {
+  // First all of them: what one disk still gets while another is drained would be of a later
+  // moment.
+  for (const auto& [name, disk] : disks_) {
+    if (disk->has_log()) PP_RETURN_IF_ERROR(disk->Quiesce());
+  }
+  for (const auto& [name, disk] : disks_) {
+    if (disk->has_log()) PP_RETURN_IF_ERROR(disk->CloseLog());
+  }
+  return Answer();
 }
 
 Result<Answer> Executor::Shell() {

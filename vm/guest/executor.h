@@ -50,6 +50,7 @@ class Executor {
   Result<Answer> ReadBack(const ReadBackDisk& request);
   Result<Answer> Await(const WaitForDisk& request);
   Result<Answer> Disarm();
+  Result<Answer> PreparePowerCut();
   Result<DiskStack*> Find(const std::string& disk);
 
   Send send_;

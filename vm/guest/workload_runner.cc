@@ -206,6 +206,7 @@ Status RunAll(const RunWorkload& request, const WorkloadHooks& hooks, OperationR
     }
     PP_RETURN_IF_ERROR(progress.SendIfDue());
     if (hooks.after_operation) PP_RETURN_IF_ERROR(hooks.after_operation());
+    if (hooks.stop && hooks.stop()) return OkStatus();
   }
   return OkStatus();
 }
