@@ -89,6 +89,18 @@ Json CrossCheckJson(const CrossCheckReport& report) {
           {"commands", TextsJson(report.command())}};
 }
 
+Json GuaranteeJson(const GuaranteeReport& report) {
+  return {{"guarantee", GuaranteeReport::Guarantee_Name(report.guarantee())},
+          {"asked", report.asked()},
+          {"broken", report.broken()},
+          {"shown", report.shown()},
+          {"unknown", report.unknown()},
+          {"example", report.example()},
+          {"evidence", report.evidence()},
+          {"command", report.command()},
+          {"lost_writes", report.lost_writes()}};
+}
+
 Json DiskJson(const DiskReport& disk) {
   Json json = {{"disk", disk.disk()},
                {"model", disk.model()},
@@ -97,6 +109,9 @@ Json DiskJson(const DiskReport& disk) {
                {"coverage", nullptr},
                {"judges", Json::array()},
                {"notes", Json::array()}};
+  for (const GuaranteeReport& guarantee : disk.guarantee()) {
+    json["guarantees"].push_back(GuaranteeJson(guarantee));
+  }
   if (disk.has_nested()) json["nested"] = StatesJson(disk.nested());
   for (const EnumeratorReport& enumerator : disk.enumerator()) {
     json["enumerators"].push_back({{"name", enumerator.name()},
@@ -157,6 +172,8 @@ Json RunJson(const RunReport& run) {
   json["recording"] = run.recording();
   json["guest_wall_ms"] = run.guest_wall_ms();
   json["check_wall_ms"] = run.check_wall_ms();
+  if (!run.mount_option().empty()) json["mount_options"] = TextsJson(run.mount_option());
+  if (run.has_mount_errno()) json["mount_errno"] = run.mount_errno();
   json["disks"] = Json::array();
   for (const DiskReport& disk : run.disk()) json["disks"].push_back(DiskJson(disk));
   return json;
