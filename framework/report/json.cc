@@ -98,6 +98,18 @@ Json CrossCheckJson(const CrossCheckReport& report) {
           {"commands", TextsJson(report.command())}};
 }
 
+Json GuaranteeJson(const GuaranteeReport& report) {
+  return {{"guarantee", GuaranteeReport::Guarantee_Name(report.guarantee())},
+          {"asked", report.asked()},
+          {"broken", report.broken()},
+          {"shown", report.shown()},
+          {"unknown", report.unknown()},
+          {"example", report.example()},
+          {"evidence", report.evidence()},
+          {"command", report.command()},
+          {"lost_writes", report.lost_writes()}};
+}
+
 Json DiskJson(const DiskReport& disk) {
   Json json = {{"disk", disk.disk()},
                {"model", disk.model()},
@@ -107,6 +119,9 @@ Json DiskJson(const DiskReport& disk) {
                {"judges", Json::array()},
                {"notes", Json::array()}};
   if (disk.has_boot()) json["boot"] = disk.boot();
+  for (const GuaranteeReport& guarantee : disk.guarantee()) {
+    json["guarantees"].push_back(GuaranteeJson(guarantee));
+  }
   if (disk.has_nested()) json["nested"] = StatesJson(disk.nested());
   for (const EnumeratorReport& enumerator : disk.enumerator()) {
     json["enumerators"].push_back({{"name", enumerator.name()},
@@ -179,6 +194,8 @@ Json RunJson(const RunReport& run, const KernelComparison& comparison) {
   if (const KernelCell* cell = CellOf(comparison, run)) {
     json["kernel_comparison"] = KernelsJson(*RowOf(comparison, run), *cell);
   }
+  if (!run.mount_option().empty()) json["mount_options"] = TextsJson(run.mount_option());
+  if (run.has_mount_errno()) json["mount_errno"] = run.mount_errno();
   json["disks"] = Json::array();
   for (const DiskReport& disk : run.disk()) json["disks"].push_back(DiskJson(disk));
   return json;

@@ -97,6 +97,20 @@ oracle::DataMode WeakestDataMode(const MountUse& use) {
   return oracle::DataMode::kOrdered;
 }
 
+// With which options the kernel mounted, or which it refused: the run got as far as this because
+// the mounts did what their steps say.
+void AddMounts(const Scenario& scenario, RunReport& report) {
+  std::set<std::string> refused;
+  bool mounted = false;
+  for (const Step& step : scenario.step()) {
+    if (!step.has_mount()) continue;
+    if (report.mount_option().empty()) *report.mutable_mount_option() = step.mount().option();
+    if (step.mount().expect_errno().empty()) mounted = true;
+    refused.insert(step.mount().expect_errno());
+  }
+  if (!mounted && refused.size() == 1) report.set_mount_errno(*refused.begin());
+}
+
 // A log that was not read to its counted end cannot hold: it says less than it was asked.
 void NoteDropped(const DiskSource& source, RunReport& report) {
   const auto& dropped = source.history().dropped;
@@ -388,6 +402,7 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   report.set_accelerator(manifest.accelerator());
   report.set_guest_wall_ms(manifest.guest_wall_ms());
   *report.mutable_expected() = scenario.expect().found();
+  AddMounts(scenario, report);
   if (manifest.has_incomplete_reason()) {
     report.set_incomplete_reason(manifest.incomplete_reason());
   }

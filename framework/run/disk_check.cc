@@ -9,6 +9,7 @@
 #include <set>
 
 #include "framework/run/coverage.h"
+#include "framework/run/guarantee_tally.h"
 #include "framework/run/uninterrupted.h"
 
 namespace plugpull::run {
@@ -228,6 +229,7 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   add("content", judge.content_checks());
   add("stale data", judge.stale_data_checks());
   add("same recovery", judge.recoveries_compared());
+  add("guarantees", judge.guarantee_checks());
   if (counts.falsely_passed > 0) {
     report.add_note(fmt::format(
         "a fault of plugpull: its own check passed {} of {} images that e2fsck, asked as a sample, "
@@ -342,8 +344,8 @@ Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
 Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource& source,
                                                                const Check& check,
                                                                const WorkloadTrace* trace) {
-  if (!(Asks(check, CONTENT) || Asks(check, STALE_DATA)) || trace == nullptr)
-    return std::optional<workload::ObligationIndex>();
+  const bool needed = Asks(check, CONTENT) || Asks(check, STALE_DATA) || Asks(check, GUARANTEES);
+  if (!needed || trace == nullptr) return std::optional<workload::ObligationIndex>();
   PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
   PP_ASSIGN_OR_RETURN(auto index, workload::ObligationIndex::Make(*trace));
   return std::optional(std::move(index));
@@ -392,6 +394,12 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
     judge_options.same_recovery = &*same_recovery;
   }
 
+  std::vector<workload::GuaranteeQuestion> questions;
+  if (Asks(check, GUARANTEES) && trace != nullptr) {
+    PP_ASSIGN_OR_RETURN(questions, workload::QuestionsOf(*trace));
+    judge_options.guarantees = &questions;
+  }
+
   crashstate::Enumeration enumeration =
       crashstate::EnumerateStates(space, check, options.seed, &source.timeline());
   if (options.left_by_power_cut && options.left_by_power_cut->model == space.model()) {
@@ -408,6 +416,9 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());
   AddEnumerators(enumeration, verdicts, report);
   AddFindings(source, enumeration, verdicts, options, report);
+  if (Asks(check, GUARANTEES)) {
+    AddGuarantees(source, check, enumeration.states, verdicts, options.command_for, report);
+  }
   *report.mutable_coverage() = MeasureCoverage(source.history(), source.timeline());
   report.mutable_coverage()->set_order_unknown(enumeration.order_unknown);
   AddJudges(judge, report);

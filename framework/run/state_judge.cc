@@ -95,6 +95,10 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   if (Asks(self.check_, STALE_DATA) && self.obligations_) {
     options.stale_data = &self.stale_data_.emplace(*self.obligations_);
   }
+  if (Asks(self.check_, GUARANTEES) && self.trace_) {
+    PP_ASSIGN_OR_RETURN(self.questions_, workload::QuestionsOf(*self.trace_));
+    options.guarantees = &self.questions_;
+  }
   if (Asks(self.check_, SAME_RECOVERY) && self.reader_) {
     PP_ASSIGN_OR_RETURN(
         self.same_recovery_,

@@ -111,6 +111,7 @@ class PlanMaker {
   Plan Finish(Scenario plan, std::string variant, const std::vector<const Settings*>& settings,
               const Expect& expect) const;
   static void Apply(const Settings& settings, Scenario& plan);
+  static void RefuseMounts(const std::string& errno_name, Scenario& plan);
   static void ResolveDisks(Scenario& plan);
   static void ResolveSteps(Scenario& plan);
   static void ResolveChecks(const Model* model, uint32_t max_states, Scenario& plan);
@@ -155,6 +156,21 @@ Expect PlanMaker::ExpectOf(const std::vector<const AxisValue*>& values,
   return sum;
 }
 
+void PlanMaker::RefuseMounts(const std::string& errno_name, Scenario& plan) {
+  auto& steps = *plan.mutable_step();
+  steps.erase(
+      std::remove_if(steps.begin(), steps.end(),
+                     [](const Step& step) { return step.has_workload() || step.has_unmount(); }),
+      steps.end());
+  for (Step& step : steps) {
+    if (step.has_mount()) step.mutable_mount()->set_expect_errno(errno_name);
+  }
+  for (Check& check : *plan.mutable_check()) {
+    check.clear_oracle();
+    check.add_oracle(FSCK);
+  }
+}
+
 void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
   if (settings.no_faults()) {
     auto& steps = *plan.mutable_step();
@@ -184,6 +200,7 @@ void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
       disk.add_layer()->mutable_drop_barriers();
     }
   }
+  if (settings.has_mount_errno()) RefuseMounts(settings.mount_errno(), plan);
   if (settings.has_kernel()) plan.mutable_guest()->set_kernel(settings.kernel());
   if (settings.has_seed()) plan.set_seed(settings.seed());
 }

@@ -237,7 +237,7 @@ void CheckChecks(const Validation& v) {
       if (check.oracle(k) == ORACLE_UNSPECIFIED) {
         v.reporter.Add(at,
                        "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT, STALE_DATA, "
-                       "KERNEL_MOUNT, COMMAND");
+                       "GUARANTEES, KERNEL_MOUNT, COMMAND");
       } else if (check.oracle(k) == SAME_RECOVERY) {
         v.reporter.Add(at,
                        "oracle SAME_RECOVERY judges recorded recoveries, not the states of a "

@@ -76,6 +76,9 @@ void CheckFillSettings(const Validation& v, const Settings& settings, const Sour
 
 // The names of all errnos.
 std::vector<std::string> ErrnoNames();
+// Of a field that is one.
+void CheckErrno(const char* field, const std::string& name, const SourceLocation& at,
+                Reporter& reporter);
 
 void CheckFaults(const Validation& v);     // validate_faults.cc: layers and steps that fail
 void CheckPowerCuts(const Validation& v);  // validate_power_cut.cc

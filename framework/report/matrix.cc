@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "framework/report/matrix.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "framework/report/summary.h"
+#include "framework/report/table.h"
+#include "framework/report/text.h"
+
+namespace plugpull::report {
+namespace {
+
+constexpr size_t kEvidenceBytesMax = 300;  // in the document
+
+struct Column {
+  GuaranteeReport::Guarantee guarantee;
+  std::string_view title;  // at most 5 columns
+  std::string_view name;
+  std::string_view meaning;
+};
+
+constexpr Column kColumns[] = {
+    {GuaranteeReport::METADATA_CONSISTENT, "meta", "metadata consistent",
+     "the journal is accepted, and e2fsck finds nothing"},
+    {GuaranteeReport::FSYNC_NAME, "name", "fsync: name",
+     "what a sync made durable is under its names"},
+    {GuaranteeReport::FSYNC_SIZE, "size", "fsync: size", "and has its size"},
+    {GuaranteeReport::FSYNC_DATA, "data", "fsync: data", "and its bytes"},
+    {GuaranteeReport::RENAME_SYNCED, "mv+s", "rename atomic, new file synced",
+     "a name that was renamed over shows the old file or the new one, whole"},
+    {GuaranteeReport::RENAME_UNSYNCED, "mv", "rename atomic, new file not synced",
+     "the same, where the new file was not synced before the rename"},
+    {GuaranteeReport::APPEND_SOUND, "app", "append atomic: size and bytes agree",
+     "behind the old end there is nothing but what was appended, maybe not all of it"},
+    {GuaranteeReport::APPEND_WHOLE, "app=", "append atomic: all or nothing",
+     "all that one write appended, or nothing"},
+    {GuaranteeReport::OVERWRITE_WHOLE, "over", "overwrite not torn",
+     "the bytes that one write replaced are all old or all new"},
+    {GuaranteeReport::NO_STALE_DATA, "stale", "no stale data",
+     "no file shows what was never written to it"},
+};
+constexpr Column kTimeColumns[] = {
+    {GuaranteeReport::TIME_FSYNC, "fsync", "mtime kept by fsync",
+     "mtime of a file that was written to and then fsynced"},
+    {GuaranteeReport::TIME_CHANGE, "link", "by another change",
+     "written to and then linked, which changes the inode; then the journal committed"},
+    {GuaranteeReport::TIME_EVICTED, "evict", "by eviction",
+     "written to and then dropped from memory; then the journal committed"},
+    {GuaranteeReport::TIME_EXPIRED, "age", "by age",
+     "written to and then held until it was old enough; then the journal committed"},
+    {GuaranteeReport::TIME_COMMITTED, "other", "by a commit alone",
+     "written to, and then the journal committed, for another file"},
+};
+
+const GuaranteeReport* Find(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
+  for (const DiskReport& disk : run.disk()) {
+    for (const GuaranteeReport& report : disk.guarantee()) {
+      if (report.guarantee() == guarantee) return &report;
+    }
+  }
+  return nullptr;
+}
+
+bool Asked(const GuaranteeReport* report) {
+  return report != nullptr && report->asked() + report->unknown() > 0;
+}
+
+bool Broken(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
+  const GuaranteeReport* report = Find(run, guarantee);
+  return report != nullptr && report->broken() > 0;
+}
+
+// Why a row has no cells; empty when it has some.
+std::string WhyEmpty(const RunReport& run) {
+  if (run.skipped()) return "skipped: " + run.skip_reason();
+  if (OutcomeOf(run) == Outcome::kUserError || OutcomeOf(run) == Outcome::kFailure) {
+    return ErrorText(run);
+  }
+  if (!run.has_mount_errno()) return {};
+  return fmt::format("the kernel refuses this mount: {}", run.mount_errno());
+}
+
+std::string RowName(const RunReport& run) {
+  return run.variant().empty() ? run.name() : run.variant();
+}
+
+template <size_t N>
+bool AnyAsked(const std::vector<const RunReport*>& runs, const Column (&columns)[N]) {
+  return std::any_of(runs.begin(), runs.end(), [&](const RunReport* run) {
+    return std::any_of(std::begin(columns), std::end(columns),
+                       [&](const Column& column) { return Asked(Find(*run, column.guarantee)); });
+  });
+}
+
+bool HasGuarantees(const RunReport& run) {
+  return std::any_of(run.disk().begin(), run.disk().end(),
+                     [](const DiskReport& disk) { return !disk.guarantee().empty(); });
+}
+
+// Runs that have nothing to show belong to it, too, when others of their scenario have.
+std::vector<const RunReport*> RowsOf(const ReportList& reports) {
+  std::set<std::string> scenarios;
+  for (const RunReport& run : reports.run()) {
+    if (HasGuarantees(run)) scenarios.insert(run.name());
+  }
+  std::vector<const RunReport*> rows;
+  for (const RunReport& run : reports.run()) {
+    if (scenarios.contains(run.name())) rows.push_back(&run);
+  }
+  return rows;
+}
+
+// ---- the terminal
+
+Cell TerminalCell(const GuaranteeReport* report) {
+  if (!Asked(report)) return {"-", Tone::kDim};
+  if (report->broken() > 0) return {fmt::format("{}", report->broken()), Tone::kBad};
+  if (report->asked() == 0) return {"?", Tone::kWarn};
+  if (report->shown() == 0) return {"weak", Tone::kWarn};
+  return {"held", Tone::kGood};
+}
+
+template <size_t N>
+std::string TerminalTable(const Style& style, const std::vector<const RunReport*>& rows,
+                          const Column (&columns)[N]) {
+  Table table;
+  table.AddColumn("mounted with", Table::Kind::kText);
+  for (const Column& column : columns) {
+    table.AddColumn(std::string(column.title), Table::Kind::kNumber);
+  }
+  for (const RunReport* run : rows) {
+    std::vector<Cell> cells = {{RowName(*run)}};
+    for (const Column& column : columns) {
+      cells.push_back(TerminalCell(Find(*run, column.guarantee)));
+    }
+    const std::string why = WhyEmpty(*run);
+    std::vector<std::string> below;
+    if (!why.empty()) {
+      for (const std::string& line : WrapToWidth(Printable(why), style.width - 4)) {
+        below.push_back("    " + line);
+      }
+    }
+    table.AddRow(cells, std::move(below));
+  }
+  std::string out = table.Render(style, 0) + "\n";
+  for (const Column& column : columns) {
+    out += fmt::format("  {:<6}{}: {}\n", column.title, column.name, column.meaning);
+  }
+  return out + "\n";
+}
+
+template <size_t N>
+std::string BrokenLines(const std::vector<const RunReport*>& rows, const Column (&columns)[N]) {
+  std::string out;
+  for (const RunReport* run : rows) {
+    for (const Column& column : columns) {
+      const GuaranteeReport* report = Find(*run, column.guarantee);
+      if (report == nullptr || report->broken() == 0) continue;
+      out +=
+          Printable(fmt::format("  {}, {}: {} of {} states, e.g. {}", RowName(*run), column.title,
+                                report->broken(), report->asked(), report->example())) +
+          "\n";
+    }
+  }
+  return out;
+}
+
+// ---- the document
+
+// Text inside a table or a line: nothing of it may be read as Markdown or HTML.
+std::string Escaped(std::string_view text) {
+  std::string out;
+  for (const char c : Printable(text)) {
+    if (c == '<') {
+      out += "&lt;";
+    } else if (c == '&') {
+      out += "&amp;";
+    } else {
+      if (std::string_view("\\`*_[]|#~").find(c) != std::string_view::npos) out += '\\';
+      out += c;
+    }
+  }
+  return out;
+}
+
+// Between back quotes; back quotes inside become quotes.
+std::string Code(std::string_view text) {
+  std::string inside = Printable(text);
+  std::replace(inside.begin(), inside.end(), '`', '\'');
+  return "`" + inside + "`";
+}
+
+std::string MarkdownCell(const GuaranteeReport* report) {
+  if (!Asked(report)) return "not asked";
+  if (report->broken() > 0) {
+    return fmt::format("**broken** in {} of {}", report->broken(), report->asked());
+  }
+  if (report->asked() == 0) return fmt::format("unknown in {}", report->unknown());
+  const std::string unknown =
+      report->unknown() > 0 ? fmt::format(", unknown in {}", report->unknown()) : "";
+  if (report->shown() == 0) return fmt::format("weak: not seen in {}{}", report->asked(), unknown);
+  return fmt::format("held in {}{}", report->asked(), unknown);
+}
+
+template <size_t N>
+std::string MarkdownTable(const std::vector<const RunReport*>& rows, const Column (&columns)[N]) {
+  std::string out = "| row |";
+  std::string rule = "|---|";
+  for (const Column& column : columns) {
+    out += fmt::format(" {} |", column.name);
+    rule += "---|";
+  }
+  out += "\n" + rule + "\n";
+  for (const RunReport* run : rows) {
+    out += fmt::format("| {} |", Escaped(RowName(*run)));
+    const std::string why = WhyEmpty(*run);
+    for (size_t i = 0; i < N; ++i) {
+      if (why.empty()) {
+        out += fmt::format(" {} |", MarkdownCell(Find(*run, columns[i].guarantee)));
+      } else {
+        out += i == 0 ? fmt::format(" {} |", Escaped(why)) : " - |";
+      }
+    }
+    out += "\n";
+  }
+  return out + "\n";
+}
+
+template <size_t N>
+std::string Legend(const Column (&columns)[N]) {
+  std::string out;
+  for (const Column& column : columns) {
+    out += fmt::format("- **{}**: {}\n", column.name, column.meaning);
+  }
+  return out + "\n";
+}
+
+// "breaks what ROW keeps: ..."; nothing for the first row itself.
+std::string Difference(const RunReport& run, const RunReport& first) {
+  if (&run == &first || !WhyEmpty(run).empty()) return {};
+  std::string lost;
+  std::string kept;
+  const auto compare = [&](const Column& column) {
+    const bool here = Broken(run, column.guarantee);
+    const bool there = Broken(first, column.guarantee);
+    if (here == there || !Asked(Find(run, column.guarantee))) return;
+    std::string& list = here ? lost : kept;
+    list += fmt::format("{}{}", list.empty() ? "" : "; ", column.name);
+  };
+  for (const Column& column : kColumns) compare(column);
+  for (const Column& column : kTimeColumns) compare(column);
+  std::string out;
+  const std::string name = Escaped(RowName(first));
+  if (!lost.empty()) out += fmt::format("Breaks what {} does not: {}.\n\n", name, lost);
+  if (!kept.empty()) out += fmt::format("Not seen to break what {} breaks: {}.\n\n", name, kept);
+  if (out.empty()) out = fmt::format("Breaks what {} breaks, and nothing else.\n\n", name);
+  return out;
+}
+
+std::string EvidenceLine(const Column& column, const GuaranteeReport& report) {
+  std::string evidence = report.evidence().substr(0, report.evidence().find('\n'));
+  if (evidence.size() > kEvidenceBytesMax) evidence = evidence.substr(0, kEvidenceBytesMax) + "...";
+  return fmt::format("- {}: {} of {} states, such as {} ({} write{} lost). {}\n", column.name,
+                     report.broken(), report.asked(), Code(report.example()), report.lost_writes(),
+                     report.lost_writes() == 1 ? "" : "s", Escaped(evidence));
+}
+
+std::string RowSection(const RunReport& run, const RunReport& first) {
+  std::string out = fmt::format("### {}\n\n", Escaped(RowName(run)));
+  std::string options;
+  for (const std::string& option : run.mount_option()) {
+    options += (options.empty() ? "" : ",") + option;
+  }
+  out += fmt::format("Mount options: {}.", options.empty() ? "none" : Code(options));
+  if (!run.summary().empty()) out += " " + Escaped(run.summary()) + ".";
+  out += "\n\n";
+  if (const std::string why = WhyEmpty(run); !why.empty()) out += Escaped(why) + "\n\n";
+  out += Difference(run, first);
+  std::string lines;
+  const auto add = [&](const Column& column) {
+    const GuaranteeReport* report = Find(run, column.guarantee);
+    if (report != nullptr && report->broken() > 0) lines += EvidenceLine(column, *report);
+  };
+  for (const Column& column : kColumns) add(column);
+  for (const Column& column : kTimeColumns) add(column);
+  if (!lines.empty()) out += lines + "\n";
+  if (!run.command().empty()) out += fmt::format("Again: {}\n\n", Code(run.command()));
+  return out;
+}
+
+constexpr std::string_view kDocumentHead =
+    "# What files promise after a power cut\n\n"
+    "Generated; do not edit. Each row is one run: a workload in a guest, every write to the disk "
+    "recorded, then states that a power cut could have left, each recovered and looked at.\n\n";
+
+constexpr std::string_view kCellWords =
+    "A cell says in how many of the states the question was open, and what was seen in them: "
+    "*held* is an observation in so many states, not a proof. *broken* has a state as evidence "
+    "below. *weak*: never broken, but in no state had the change in question left a trace.\n\n";
+
+}  // namespace
+
+std::string RenderMatrix(const ReportList& reports, const TerminalOptions& options) {
+  const Style style{.colour = options.colour, .width = std::max(60, options.width)};
+  const std::vector<const RunReport*> rows = RowsOf(reports);
+  if (rows.empty()) return "no run asked the GUARANTEES oracle\n";
+  std::string out = TerminalTable(style, rows, kColumns);
+  std::string broken = BrokenLines(rows, kColumns);
+  if (AnyAsked(rows, kTimeColumns)) {
+    out += TerminalTable(style, rows, kTimeColumns);
+    broken += BrokenLines(rows, kTimeColumns);
+  }
+  out += "A number: broken in so many states. weak: never broken, but no state shows the change.\n";
+  if (!broken.empty()) out += "\n" + broken;
+  return out;
+}
+
+std::string RenderMatrixMarkdown(const ReportList& reports) {
+  const std::vector<const RunReport*> rows = RowsOf(reports);
+  std::string out(kDocumentHead);
+  if (rows.empty()) return out + "No run asked the GUARANTEES oracle.\n";
+  std::map<std::string, uint64_t> kernels;
+  for (const RunReport* run : rows) ++kernels[run->kernel_release()];
+  for (const auto& [kernel, count] : kernels) {
+    out += fmt::format("Kernel {}: {} row{}.\n", Escaped(kernel.empty() ? "not known" : kernel),
+                       count, count == 1 ? "" : "s");
+  }
+  const std::string command = rows.front()->command();
+  if (!command.empty()) {
+    out +=
+        fmt::format("\n    {} --out OUT\n    ./plugpull report --matrix --format markdown OUT\n\n",
+                    Printable(command.substr(0, command.find(" --filter "))));
+  }
+  out += kCellWords;
+  out += MarkdownTable(rows, kColumns) + Legend(kColumns);
+  out += "## Timestamps\n\n";
+  if (AnyAsked(rows, kTimeColumns)) {
+    out += MarkdownTable(rows, kTimeColumns) + Legend(kTimeColumns);
+  } else {
+    out += "Not asked.\n\n";
+  }
+  out += "## Evidence\n\n`./plugpull explain OUT/" + rows.front()->name() +
+         "/ROW/recording STATE` says what was lost in a state, `./plugpull materialize` writes its "
+         "image.\n\n";
+  for (const RunReport* run : rows) out += RowSection(*run, *rows.front());
+  while (out.ends_with("\n\n")) out.pop_back();
+  return out;
+}
+
+}  // namespace plugpull::report
