@@ -286,8 +286,8 @@ std::vector<std::string> KernelsUnderTest() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, DmStackTest, ::testing::ValuesIn(KernelsUnderTest()),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& kernel) {
+                           std::string name = kernel.param;
                            std::replace_if(
                                name.begin(), name.end(), [](char c) { return !std::isalnum(c); },
                                '_');
