@@ -133,14 +133,16 @@ TEST_F(LinuxDiskTest, DisksAreFoundBySerialAsWhatIsOnTop) {
   std::ofstream(folder_ / "sys/dm-1/dm/name") << "top\n";
   const auto disks = ListDisks(folder_ / "sys");
   ASSERT_TRUE(disks.ok());
-  ASSERT_EQ(disks->size(), 2u);
-  EXPECT_EQ((*disks)[0].serial, "plain");
-  EXPECT_EQ((*disks)[0].path, "/dev/vdb");
-  EXPECT_EQ((*disks)[0].device, (DeviceNumber{254, 16}));
-  EXPECT_EQ((*disks)[0].size_bytes, 1u << 20);
-  EXPECT_EQ((*disks)[1].serial, "stacked");
-  EXPECT_EQ((*disks)[1].path, "/dev/mapper/top");
-  EXPECT_EQ((*disks)[1].device, (DeviceNumber{253, 1}));
+  ASSERT_EQ(disks->size(), 3u);
+  EXPECT_EQ((*disks)[0].serial, "dm:top");
+  EXPECT_EQ((*disks)[0].path, "/dev/mapper/top");
+  EXPECT_EQ((*disks)[1].serial, "plain");
+  EXPECT_EQ((*disks)[1].path, "/dev/vdb");
+  EXPECT_EQ((*disks)[1].device, (DeviceNumber{254, 16}));
+  EXPECT_EQ((*disks)[1].size_bytes, 1u << 20);
+  EXPECT_EQ((*disks)[2].serial, "stacked");
+  EXPECT_EQ((*disks)[2].path, "/dev/mapper/top");
+  EXPECT_EQ((*disks)[2].device, (DeviceNumber{253, 1}));
   EXPECT_FALSE(ListDisks(folder_ / "none").ok());
 }
 

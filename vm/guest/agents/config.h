@@ -39,7 +39,8 @@ struct Limits {
 };
 
 struct Volume {
-  std::string serial;                // of the disk: what it is known by
+  // Of the disk: what it is known by. Of a device-mapper device "dm:" and its name.
+  std::string serial;
   std::string target;                // mount point, absolute and without links
   std::string type = "ext4";         // ext2, ext3 or ext4
   std::vector<std::string> options;  // mount options that must be in force

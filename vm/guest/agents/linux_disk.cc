@@ -45,8 +45,11 @@ std::vector<std::string> Names(const std::string& folder) {
   return names;
 }
 
-// virtio-blk has it at the disk, NVMe at the controller below.
+// virtio-blk has it at the disk, NVMe at the controller below. A device-mapper device has a name
+// that somebody gave to it.
 std::string SerialOf(const std::string& folder) {
+  const std::string mapped = ReadSmallFile(folder + "/dm/name");
+  if (!mapped.empty()) return "dm:" + mapped;
   std::string serial = ReadSmallFile(folder + "/serial");
   if (serial.empty()) serial = ReadSmallFile(folder + "/device/serial");
   while (!serial.empty() && serial.back() == ' ') serial.pop_back();

@@ -10,8 +10,8 @@
 namespace plugpull::agents {
 
 // The disks that the kernel has, from `sys_block` (/sys/block); those without a serial are left
-// out. A disk that device-mapper has built on is given as what is on top of the stack; one whose
-// stack forks is left out.
+// out. The serial of a device-mapper device is "dm:" and its name. What other devices are built on
+// is given as what is on top of the stack; it is left out when the stack forks.
 Result<std::vector<Disk>> ListDisks(const std::string& sys_block = "/sys/block");
 
 // libblkid's safe probe, with superblocks and partition tables.
