@@ -83,9 +83,13 @@ case "$1" in
     [ "$got" = "$wanted" ] || fail "$1 of $2 gave $got, expected $wanted"
     ;;
   slow)
-    from=$(date +%s%N)
-    dd if=$disk of=/dev/null bs=512 count=40 iflag=direct || fail "reading failed"
-    took=$((($(date +%s%N) - from) / 1000000))
+    # A machine with much to do is slow too, but not ten times in a row.
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+      from=$(date +%s%N)
+      dd if=$disk of=/dev/null bs=512 count=40 iflag=direct || fail "reading failed"
+      took=$((($(date +%s%N) - from) / 1000000))
+      [ "$word" = faulty ] || [ $took -lt 1000 ] && break
+    done
     case "$word" in
       healthy) [ $took -lt 1000 ] || fail "40 reads took $took ms" ;;
       *) [ $took -ge 1000 ] || fail "40 reads took only $took ms" ;;
