@@ -7,7 +7,7 @@
 #   io.sh writes DISK PATTERN WORD     has a . for each that must work and an x for each that must
 #   io.sh flushes DISK PATTERN WORD    fail; healthy: all must work. flushes: each after a write
 #   io.sh slow DISK WORD               40 small reads take longer than a second, or do not
-#   io.sh open DISK WORD               it cannot be opened for writing, or it can
+#   io.sh write DISK WORD              its first sector cannot be written, or it can
 #   io.sh size DISK MIB WORD           the disk has so many MiB; healthy: any number
 #   io.sh mib-per-write PATH COUNT WORD   COUNT files of 1 MiB with fsync: one must fail, or none
 #   io.sh until-failure PATH WORD      files with fsync, until one fails; healthy: 20 must work
@@ -83,18 +83,22 @@ case "$1" in
     [ "$got" = "$wanted" ] || fail "$1 of $2 gave $got, expected $wanted"
     ;;
   slow)
-    from=$(date +%s%N)
-    dd if=$disk of=/dev/null bs=512 count=40 iflag=direct || fail "reading failed"
-    took=$((($(date +%s%N) - from) / 1000000))
+    # A machine with much to do is slow too, but not ten times in a row.
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+      from=$(date +%s%N)
+      dd if=$disk of=/dev/null bs=512 count=40 iflag=direct || fail "reading failed"
+      took=$((($(date +%s%N) - from) / 1000000))
+      [ "$word" = faulty ] || [ $took -lt 1000 ] && break
+    done
     case "$word" in
       healthy) [ $took -lt 1000 ] || fail "40 reads took $took ms" ;;
       *) [ $took -ge 1000 ] || fail "40 reads took only $took ms" ;;
     esac
     ;;
-  open)
+  write)
     failed=0
-    dd if=/dev/null of=$disk conv=notrunc 2>&1 || failed=1
-    expect $failed "opening $2 for writing"
+    dd if=/dev/zero of=$disk bs=512 count=1 oflag=direct conv=notrunc 2>&1 || failed=1
+    expect $failed "writing to $2"
     ;;
   size)
     got=$(($(cat /sys/block/${disk#/dev/}/size) / 2048))

@@ -67,6 +67,7 @@ Answer Executor::Execute(const GuestRequest& request) {
   Result<Answer> result = InternalError("the request was not carried out");
   try {
     result = Dispatch(request);
+    faults_.Look();                            // whatever it was may have brought a moment about
   } catch (const std::exception& exception) {  // the standard library's: out of memory and the like
     result = InternalError(fmt::format("the guest's executor failed: {}", exception.what()));
   }
