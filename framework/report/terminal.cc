@@ -491,22 +491,21 @@ std::string ComparisonTable(const Style& style, const ReportList& reports) {
 
 // ---- kernels
 
-// How a run ended and what it found; a star before what differs from the reference.
+// How a run ended and what it found; a star before what differs from the reference. Short lines,
+// for there may be many columns.
 Cell KernelCellOf(const KernelCell& cell) {
   if (cell.run == nullptr) return {"not run", Tone::kDim};
   const RunReport& run = *cell.run;
-  std::string text = cell.differences.empty() ? "" : "* ";
   const Cell outcome = OutcomeCell(run);
-  text += "as expected: " + outcome.text;
-  std::vector<const Finding*> findings;
-  for (const Finding& finding : run.finding()) findings.push_back(&finding);
-  for (const DiskReport& disk : run.disk()) {
-    for (const Finding& finding : disk.finding()) findings.push_back(&finding);
+  std::string text = (cell.differences.empty() ? "" : "* ") + outcome.text;
+  for (const Finding& finding : run.finding()) {
+    text += fmt::format("\n{}\n  in step {}", ClassWord(finding), finding.step());
   }
-  for (const Finding* finding : findings) {
-    text += "\n" + ClassWord(*finding) +
-            (finding->has_step() ? fmt::format(" in step {}", finding->step())
-                                 : fmt::format(": {}", finding->count()));
+  for (const DiskReport& disk : run.disk()) {
+    for (const Finding& finding : disk.finding()) {
+      text += fmt::format("\n{}\n  {} of {}", ClassWord(finding), finding.count(),
+                          disk.states().enumerated());
+    }
   }
   return {text, cell.differences.empty() ? outcome.tone : Tone::kWarn};
 }
@@ -516,14 +515,19 @@ std::string KernelTable(const Style& style, const ReportList& reports) {
   if (comparison.empty()) return {};
   Table table;
   table.AddColumn("scenario", kText);
-  table.AddColumn("variant", kText);
   for (const std::string& kernel : comparison.kernels) table.AddColumn(kernel, kText);
   for (const KernelRow& row : comparison.rows) {
-    std::vector<Cell> cells = {{row.name}, {row.variant.empty() ? "-" : row.variant}};
+    std::vector<Cell> cells = {{row.variant.empty() ? row.name : row.name + "\n  " + row.variant}};
     for (const KernelCell& cell : row.cells) cells.push_back(KernelCellOf(cell));
     table.AddRow(cells);
   }
   std::string out = "\n" + style.Paint(Tone::kStrong, "Kernels side by side") + "\n";
+  for (const std::string& line :
+       WrapToWidth("as expected or not, and what was found, in how many states; * differs from the "
+                   "row's first kernel",
+                   style.width - kIndent)) {
+    out += Spaces(kIndent) + style.Paint(Tone::kDim, line) + "\n";
+  }
   out += table.Render(style, kIndent);
   const std::vector<std::string> differences = KernelDifferences(comparison);
   if (differences.empty()) return out + Fact(style, "differences", "none");
