@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "framework/report/summary.h"
@@ -45,18 +46,6 @@ constexpr Column kColumns[] = {
     {GuaranteeReport::NO_STALE_DATA, "stale", "no stale data",
      "no file shows what was never written to it"},
 };
-constexpr Column kTimeColumns[] = {
-    {GuaranteeReport::TIME_FSYNC, "fsync", "mtime kept by fsync",
-     "mtime of a file that was written to and then fsynced"},
-    {GuaranteeReport::TIME_CHANGE, "link", "by another change",
-     "written to and then linked, which changes the inode; then the journal committed"},
-    {GuaranteeReport::TIME_EVICTED, "evict", "by eviction",
-     "written to and then dropped from memory; then the journal committed"},
-    {GuaranteeReport::TIME_EXPIRED, "age", "by age",
-     "written to and then held until it was old enough; then the journal committed"},
-    {GuaranteeReport::TIME_COMMITTED, "other", "by a commit alone",
-     "written to, and then the journal committed, for another file"},
-};
 
 const GuaranteeReport* Find(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
   for (const DiskReport& disk : run.disk()) {
@@ -90,14 +79,6 @@ std::string RowName(const RunReport& run) {
   return run.variant().empty() ? run.name() : run.variant();
 }
 
-template <size_t N>
-bool AnyAsked(const std::vector<const RunReport*>& runs, const Column (&columns)[N]) {
-  return std::any_of(runs.begin(), runs.end(), [&](const RunReport* run) {
-    return std::any_of(std::begin(columns), std::end(columns),
-                       [&](const Column& column) { return Asked(Find(*run, column.guarantee)); });
-  });
-}
-
 bool HasGuarantees(const RunReport& run) {
   return std::any_of(run.disk().begin(), run.disk().end(),
                      [](const DiskReport& disk) { return !disk.guarantee().empty(); });
@@ -126,17 +107,15 @@ Cell TerminalCell(const GuaranteeReport* report) {
   return {"held", Tone::kGood};
 }
 
-template <size_t N>
-std::string TerminalTable(const Style& style, const std::vector<const RunReport*>& rows,
-                          const Column (&columns)[N]) {
+std::string TerminalTable(const Style& style, const std::vector<const RunReport*>& rows) {
   Table table;
   table.AddColumn("mounted with", Table::Kind::kText);
-  for (const Column& column : columns) {
+  for (const Column& column : kColumns) {
     table.AddColumn(std::string(column.title), Table::Kind::kNumber);
   }
   for (const RunReport* run : rows) {
     std::vector<Cell> cells = {{RowName(*run)}};
-    for (const Column& column : columns) {
+    for (const Column& column : kColumns) {
       cells.push_back(TerminalCell(Find(*run, column.guarantee)));
     }
     const std::string why = WhyEmpty(*run);
@@ -149,17 +128,20 @@ std::string TerminalTable(const Style& style, const std::vector<const RunReport*
     table.AddRow(cells, std::move(below));
   }
   std::string out = table.Render(style, 0) + "\n";
-  for (const Column& column : columns) {
-    out += fmt::format("  {:<6}{}: {}\n", column.title, column.name, column.meaning);
+  for (const Column& column : kColumns) {
+    const std::string words = fmt::format("{}: {}", column.name, column.meaning);
+    std::string_view title = column.title;
+    for (const std::string& line : WrapToWidth(words, style.width - 8)) {
+      out += fmt::format("  {:<6}{}\n", std::exchange(title, ""), line);
+    }
   }
   return out + "\n";
 }
 
-template <size_t N>
-std::string BrokenLines(const std::vector<const RunReport*>& rows, const Column (&columns)[N]) {
+std::string BrokenLines(const std::vector<const RunReport*>& rows) {
   std::string out;
   for (const RunReport* run : rows) {
-    for (const Column& column : columns) {
+    for (const Column& column : kColumns) {
       const GuaranteeReport* report = Find(*run, column.guarantee);
       if (report == nullptr || report->broken() == 0) continue;
       out +=
@@ -208,11 +190,10 @@ std::string MarkdownCell(const GuaranteeReport* report) {
   return fmt::format("held in {}{}", report->asked(), unknown);
 }
 
-template <size_t N>
-std::string MarkdownTable(const std::vector<const RunReport*>& rows, const Column (&columns)[N]) {
+std::string MarkdownTable(const std::vector<const RunReport*>& rows) {
   std::string out = "| row |";
   std::string rule = "|---|";
-  for (const Column& column : columns) {
+  for (const Column& column : kColumns) {
     out += fmt::format(" {} |", column.name);
     rule += "---|";
   }
@@ -220,9 +201,9 @@ std::string MarkdownTable(const std::vector<const RunReport*>& rows, const Colum
   for (const RunReport* run : rows) {
     out += fmt::format("| {} |", Escaped(RowName(*run)));
     const std::string why = WhyEmpty(*run);
-    for (size_t i = 0; i < N; ++i) {
+    for (size_t i = 0; i < std::size(kColumns); ++i) {
       if (why.empty()) {
-        out += fmt::format(" {} |", MarkdownCell(Find(*run, columns[i].guarantee)));
+        out += fmt::format(" {} |", MarkdownCell(Find(*run, kColumns[i].guarantee)));
       } else {
         out += i == 0 ? fmt::format(" {} |", Escaped(why)) : " - |";
       }
@@ -232,10 +213,9 @@ std::string MarkdownTable(const std::vector<const RunReport*>& rows, const Colum
   return out + "\n";
 }
 
-template <size_t N>
-std::string Legend(const Column (&columns)[N]) {
+std::string Legend() {
   std::string out;
-  for (const Column& column : columns) {
+  for (const Column& column : kColumns) {
     out += fmt::format("- **{}**: {}\n", column.name, column.meaning);
   }
   return out + "\n";
@@ -254,7 +234,6 @@ std::string Difference(const RunReport& run, const RunReport& first) {
     list += fmt::format("{}{}", list.empty() ? "" : "; ", column.name);
   };
   for (const Column& column : kColumns) compare(column);
-  for (const Column& column : kTimeColumns) compare(column);
   std::string out;
   const std::string name = Escaped(RowName(first));
   if (!lost.empty()) out += fmt::format("Breaks what {} does not: {}.\n\n", name, lost);
@@ -278,7 +257,6 @@ std::string RowSection(const RunReport& run, const RunReport& first) {
     options += (options.empty() ? "" : ",") + option;
   }
   out += fmt::format("Mount options: {}.", options.empty() ? "none" : Code(options));
-  if (!run.summary().empty()) out += " " + Escaped(run.summary()) + ".";
   out += "\n\n";
   if (const std::string why = WhyEmpty(run); !why.empty()) out += Escaped(why) + "\n\n";
   out += Difference(run, first);
@@ -288,7 +266,6 @@ std::string RowSection(const RunReport& run, const RunReport& first) {
     if (report != nullptr && report->broken() > 0) lines += EvidenceLine(column, *report);
   };
   for (const Column& column : kColumns) add(column);
-  for (const Column& column : kTimeColumns) add(column);
   if (!lines.empty()) out += lines + "\n";
   if (!run.command().empty()) out += fmt::format("Again: {}\n\n", Code(run.command()));
   return out;
@@ -304,19 +281,21 @@ constexpr std::string_view kCellWords =
     "*held* is an observation in so many states, not a proof. *broken* has a state as evidence "
     "below. *weak*: never broken, but in no state had the change in question left a trace.\n\n";
 
+constexpr std::string_view kTimestampWords =
+    "Timestamps are not asked about: no cell says what becomes of atime, mtime and ctime, so rows "
+    "of "
+    "lazytime, noatime and nodiratime say nothing of what these options are for.\n\n";
+
 }  // namespace
 
 std::string RenderMatrix(const ReportList& reports, const TerminalOptions& options) {
   const Style style{.colour = options.colour, .width = std::max(60, options.width)};
   const std::vector<const RunReport*> rows = RowsOf(reports);
   if (rows.empty()) return "no run asked the GUARANTEES oracle\n";
-  std::string out = TerminalTable(style, rows, kColumns);
-  std::string broken = BrokenLines(rows, kColumns);
-  if (AnyAsked(rows, kTimeColumns)) {
-    out += TerminalTable(style, rows, kTimeColumns);
-    broken += BrokenLines(rows, kTimeColumns);
-  }
+  std::string out = TerminalTable(style, rows);
+  const std::string broken = BrokenLines(rows);
   out += "A number: broken in so many states. weak: never broken, but no state shows the change.\n";
+  out += "Timestamps are not asked about.\n";
   if (!broken.empty()) out += "\n" + broken;
   return out;
 }
@@ -338,13 +317,8 @@ std::string RenderMatrixMarkdown(const ReportList& reports) {
                     Printable(command.substr(0, command.find(" --filter "))));
   }
   out += kCellWords;
-  out += MarkdownTable(rows, kColumns) + Legend(kColumns);
-  out += "## Timestamps\n\n";
-  if (AnyAsked(rows, kTimeColumns)) {
-    out += MarkdownTable(rows, kTimeColumns) + Legend(kTimeColumns);
-  } else {
-    out += "Not asked.\n\n";
-  }
+  out += MarkdownTable(rows) + Legend();
+  out += kTimestampWords;
   out += "## Evidence\n\n`./plugpull explain OUT/" + rows.front()->name() +
          "/ROW/recording STATE` says what was lost in a state, `./plugpull materialize` writes its "
          "image.\n\n";

@@ -167,6 +167,9 @@ void PlanMaker::RefuseMounts(const std::string& errno_name, Scenario& plan) {
   }
   for (Check& check : *plan.mutable_check()) {
     check.clear_oracle();
+    check.clear_kernel_mount();
+    check.clear_command();
+    check.clear_nested();
     check.add_oracle(FSCK);
   }
 }

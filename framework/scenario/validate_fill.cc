@@ -134,10 +134,13 @@ void CheckFills(const Validation& v) {
   for (int i = 0; i < v.scenario.check_size(); ++i) {
     const Check& check = v.scenario.check(i);
     const SourceNode& node = Sub(v.source, Scenario::kCheckFieldNumber, i);
-    for (int k = 0; k < check.oracle_size(); ++k) {
-      const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, k);
-      if (check.oracle(k) == STALE_DATA) CheckStaleDataOracle(v, check, at, workload_disks);
-      if (check.oracle(k) == GUARANTEES) CheckGuaranteesOracle(v, check, at, workload_disks);
+    for (const Oracle oracle : {STALE_DATA, GUARANTEES}) {
+      const auto listed = std::find(check.oracle().begin(), check.oracle().end(), oracle);
+      if (listed == check.oracle().end()) continue;
+      const auto index = static_cast<int>(listed - check.oracle().begin());
+      const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, index);
+      const auto look = oracle == STALE_DATA ? CheckStaleDataOracle : CheckGuaranteesOracle;
+      look(v, check, at, workload_disks);
     }
   }
 }

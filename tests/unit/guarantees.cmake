@@ -4,3 +4,5 @@ plugpull_test(guarantees_test
   DEPS framework_oracle framework_workload framework_image LABELS unit meta)
 plugpull_test(report_matrix_test SOURCES unit/report_matrix_test.cc
   DEPS framework_report framework_os framework_proto)
+plugpull_test(guarantee_check_test SOURCES unit/guarantee_check_test.cc
+  DEPS framework_run framework_recording LABELS unit meta)
