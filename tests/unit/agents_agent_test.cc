@@ -28,6 +28,7 @@ const Decisions kReference;
 Config OneVolume() {
   Config config;
   config.state_folder = "/run/agent";
+  config.poll = Millis(5'000);
   Volume volume;
   volume.serial = "pvc-0001";
   volume.target = "/data";
@@ -145,7 +146,6 @@ TEST(ReferenceAgentTest, EveryRowOfTheDamageTable) {
           disk.mount_error = ErrnoOf(mount);
           disk.forced_read_only = mount == "ok, ro";
           Config config = OneVolume();
-          config.poll = Millis(10'000);
           config.volumes[0].may_format = may_format;
           RunFor(machine, config, kHourMs, seed);
           const auto expected = Expected(row, mount, may_format);

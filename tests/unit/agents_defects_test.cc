@@ -18,11 +18,12 @@ namespace {
 using testing::ElementsAre;
 
 constexpr int64_t kMinuteMs = 60'000;
-constexpr int64_t kHourMs = 60 * kMinuteMs;
+constexpr int64_t kLongMs = 20 * kMinuteMs;
 
 Config OneVolume() {
   Config config;
   config.state_folder = "/run/agent";
+  config.poll = Millis(2'000);
   Volume volume;
   volume.serial = "pvc-0001";
   volume.target = "/data";
@@ -63,21 +64,21 @@ struct Trial {
 using Violations = std::set<std::string>;
 
 void Healthy(Trial& trial, Violations& violations) {
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (trial.Count("mount") != 1 || trial.Count("umount") != 0) violations.insert("steady");
 }
 
 // A damaged disk: recognised as such at once, told once, and let alone, now and later.
 void Damaged(Trial& trial, Violations& violations) {
   trial.disk().mount_error = EUCLEAN;
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (trial.Count("mount") > trial.config.volumes[0].limits.attempts_max) {
     violations.insert("bounded");
   }
   const auto mounts = trial.machine.Of("mount");
   const auto alerts = trial.machine.Of("alert");
   // Who never gives up has nothing to tell.
-  const bool silent = mounts.back().at_ms < trial.machine.now_ms - kHourMs / 2;
+  const bool silent = mounts.back().at_ms < trial.machine.now_ms - kLongMs / 2;
   const bool told = alerts.size() == 1;
   if (silent && (!told || alerts[0].subject.find("/dev/vdb") == std::string::npos ||
                  alerts[0].subject.find("pvc-0001") == std::string::npos ||
@@ -90,13 +91,13 @@ void Damaged(Trial& trial, Violations& violations) {
     violations.insert("permanent_not_retried");
   }
   if (trial.Count("fsck") > 0) violations.insert("no_unasked_repair");
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (silent && trial.Count("mount") != mounts.size()) violations.insert("terminal_is_kept");
 }
 
 void FailsForEver(Trial& trial, Violations& violations) {
   trial.disk().mount_error = EIO;
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   const auto mounts = trial.machine.Of("mount");
   const Limits& limits = trial.config.volumes[0].limits;
   if (mounts.size() > limits.attempts_max) violations.insert("bounded");
@@ -111,7 +112,7 @@ void FailsForEver(Trial& trial, Violations& violations) {
 void Clears(Trial& trial, Violations& violations) {
   trial.disk().mount_error = EIO;
   trial.disk().mount_errors_left = 3;
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (trial.machine.Of("mount").back().error_number != 0) violations.insert("transient_retried");
 }
 
@@ -119,7 +120,7 @@ void MagicZeroed(Trial& trial, Violations& violations) {
   trial.config.volumes[0].may_format = true;
   trial.disk().probe.kind = Probe::Kind::kNothing;
   trial.disk().mount_error = EINVAL;
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (trial.Count("mkfs") > 0) violations.insert("no_format_without_evidence");
 }
 
@@ -130,7 +131,7 @@ void Unreadable(Trial& trial, Violations& violations) {
   trial.disk().probe = {Probe::Kind::kError, "", "", EIO};
   trial.disk().scan = {Scan::Kind::kUnreadable, 0, EIO};
   trial.disk().mount_error = EIO;
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (trial.Count("mkfs") > 0) violations.insert("read_error_is_not_blank");
 }
 void UnreadableInTheMiddle(Trial& trial, Violations& violations) {
@@ -138,7 +139,7 @@ void UnreadableInTheMiddle(Trial& trial, Violations& violations) {
   trial.disk().probe.kind = Probe::Kind::kNothing;
   trial.disk().scan = {Scan::Kind::kUnreadable, 1u << 20, EIO};
   trial.disk().mount_error = EINVAL;
-  trial.Run(kHourMs);
+  trial.Run(kLongMs);
   if (trial.Count("mkfs") > 0) violations.insert("read_error_is_not_blank");
 }
 
