@@ -39,6 +39,7 @@ struct BootStart {
   // Disks whose base is what they are now, not what they are at their first mount.
   std::set<std::string> base_is_now;
   uint32_t first_workload = 0;  // number, in the whole scenario, of the first one
+  bool later = false;           // behind a power cut
 };
 
 class GuestSession {
@@ -115,6 +116,7 @@ class GuestSession {
   std::set<std::string> writeback_;             // disks that were mounted data=writeback
   std::vector<WorkloadTrace> traces_;
   uint32_t first_workload_ = 0;
+  bool later_boot_ = false;
   const Step* power_cut_ = nullptr;  // that has been reached
   std::vector<DamageEvidence> damage_;
   std::vector<UnmetDemand> unmet_;

@@ -372,6 +372,7 @@ Status RecordBoots(const scenario::Plan& plan, const std::string& folder, const 
         failed + "/" + (i == 0 ? "" : fmt::format("boot-{}-", number)) + recording::kConsoleName;
     boot.before = choice ? &*choice : nullptr;
     if (choice) PP_RETURN_IF_ERROR(PutBack(*choice, boot.scenario, failed, start));
+    start.later = i > 0;
     start.first_workload = WorkloadsBefore(whole, boots[i].first);
     auto files = RecordBoot(plan, boot, std::move(start), image, options);
     if (!files.ok()) {
