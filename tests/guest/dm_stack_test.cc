@@ -268,9 +268,10 @@ TEST_P(DmStackTest, LayersAreSwappedUnderAMountedFileSystem) {
 // else's.
 TEST_P(DmStackTest, LeftoversAreSweptByName) {
   Shell(
-      "set -e; dmsetup create pp-z --table '0 8192 zero'; "
-      "dmsetup create pp-a --table '0 4096 linear /dev/mapper/pp-z 0'; "
-      "dmsetup create pp-m --table '0 4096 linear /dev/mapper/pp-a 0'; "
+      "set -e; number() { dmsetup info -c --noheadings --separator : -o major,minor $1; }; "
+      "dmsetup create pp-z --table '0 8192 zero'; "
+      "dmsetup create pp-a --table \"0 4096 linear $(number pp-z) 0\"; "
+      "dmsetup create pp-m --table \"0 4096 linear $(number pp-a) 0\"; "
       "dmsetup suspend pp-m; dmsetup create other --table '0 8 zero'; "
       "dmsetup create pp-none --notable");
   EXPECT_THAT(Sweep(), ::testing::UnorderedElementsAre("pp-a", "pp-m", "pp-none", "pp-z"));
