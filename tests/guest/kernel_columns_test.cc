@@ -33,7 +33,7 @@ TEST(KernelColumnsTest, ABadKernelIsToldFromAGoodOne) {
   const ProgramEnd end =
       RunPlugpull(folder,
                   {"run", FastCommit(), "--filter", "/must_mount$", "--kernel", "debian:6.12",
-                   "--kernel", "debian:6.1", "--out", "out", "--json"},
+                   "--kernel", "debian:6.1", "--jobs", "1", "--out", "out", "--json"},
                   kRunMax);
   ASSERT_EQ(end.status, 1) << end.out << end.err;
   const Json runs = Json::parse(end.out);
