@@ -226,7 +226,9 @@ TEST(ScenarioPlanTest, APlanIsAScenarioThatExpandsToItself) {
   google::protobuf::TextFormat::PrintToString(plans[0].scenario(), &printed);
   const std::vector<Plan> again = Expand(printed);
   ASSERT_EQ(again.size(), 1U);
-  EXPECT_TRUE(MessageDifferencer::Equals(plans[0].scenario(), again[0].scenario())) << printed;
+  MessageDifferencer differences;
+  differences.IgnoreField(Step::descriptor()->FindFieldByName("line"));  // of another text
+  EXPECT_TRUE(differences.Compare(plans[0].scenario(), again[0].scenario())) << printed;
 }
 
 TEST(ScenarioPlanTest, AnInvalidScenarioIsAUserErrorWithEveryMistake) {
