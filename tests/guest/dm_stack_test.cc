@@ -130,7 +130,7 @@ TEST_P(DmStackTest, WhatIsBuiltIsWhatTheKernelReports) {
   ASSERT_TRUE(kernel.ok());
   const std::string numbers = Shell(
       "for s in data part pool; do for f in /sys/block/vd*/serial; do "
-      "[ \"$(cat $f)\" = $s ] && cat ${f%serial}dev; done; done");
+      "[ \"$(cat $f)\" = $s ] && cat ${f%serial}dev; done; done; true");
   std::istringstream lines(numbers);
   std::string data, part, pool;
   lines >> data >> part >> pool;
