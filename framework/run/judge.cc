@@ -48,6 +48,7 @@ struct SameRecoveryKeyHash {
 struct ContentSaid {
   Said said;
   oracle::GuaranteeAnswers answers;
+  bool hidden = false;  // unknown, for what would have answered cannot be read in this image
 };
 struct ContentKeyHash {
   size_t operator()(const ContentKey& key) const {
@@ -221,11 +222,11 @@ struct Judge::Impl {
                    oracle::ContentMemo& memo, StateEngine& engine) {
     ++content_checks;
     const auto owed = tracker.At(key);
-    if (!owed.ok()) return {{Outcome::kUnknown, owed.error().ToString()}, {}};
+    if (!owed.ok()) return {{Outcome::kUnknown, owed.error().ToString()}, {}, false};
     auto view = engine.OpenRecovered();
     if (!view.ok()) {
       if ((*owed)->names.empty() && (*owed)->files.empty()) return {};
-      ContentSaid said{{Outcome::kViolated, view.error().message}, {}};
+      ContentSaid said{{Outcome::kViolated, view.error().message}, {}, false};
       for (const auto guarantee : {GuaranteeReport::FSYNC_NAME, GuaranteeReport::FSYNC_SIZE,
                                    GuaranteeReport::FSYNC_DATA}) {
         said.answers.unknown.Add(guarantee);
@@ -233,7 +234,8 @@ struct Judge::Impl {
       return said;
     }
     oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &memo);
-    return {{verdict.outcome, std::move(verdict.evidence)}, std::move(verdict.answers)};
+    const bool hidden = verdict.outcome == Outcome::kUnknown;
+    return {{verdict.outcome, std::move(verdict.evidence)}, std::move(verdict.answers), hidden};
   }
 
   oracle::GuaranteeAnswers Guarantees(Tools& tools, const workload::ObligationKey& key) {
@@ -298,8 +300,12 @@ struct Judge::Impl {
       const ContentSaid& content = options.deduplicate
                                        ? contents.Get({recovered.fingerprint, key}, compute)
                                        : Keep(compute());
-      verdict.content = content.said.outcome;
-      verdict.content_evidence = &content.said.evidence;
+      // What a condemned image hides, where nothing that can be read is wrong, is no question that
+      // stays open: the image is no file system that anybody relies on.
+      if (!content.hidden || verdict.structure != Outcome::kViolated) {
+        verdict.content = content.said.outcome;
+        verdict.content_evidence = &content.said.evidence;
+      }
       verdict.content_answers = &content.answers;
     }
     if (options.guarantees != nullptr && tools.tracker && verdict.structure == Outcome::kHolds) {

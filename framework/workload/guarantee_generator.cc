@@ -35,7 +35,7 @@ class Generator {
       : options_(options),
         prng_(DeriveSeed(seed, "guarantees")),
         next_file_((uint64_t{workload} << 32) + 1),
-        folder_(workload == 0 ? "g" : fmt::format("w{}g", workload)) {}
+        prefix_(workload == 0 ? "g" : fmt::format("w{}g", workload)) {}
 
   std::vector<Operation> Run();
 
@@ -54,6 +54,7 @@ class Generator {
   void Rename(File& file, const std::string& to);
   void Fsync(const File& file) { Emit(Operation::FSYNC, file.path).set_file(file.file); }
   uint64_t AnyLength();
+  void Begin(uint32_t number);
   void Round(uint32_t round);
   void Change(Role role, File& file);
   void Commit(uint32_t round, int step);
@@ -61,7 +62,8 @@ class Generator {
   const GuaranteesWorkload& options_;
   Prng prng_;
   uint64_t next_file_;
-  std::string folder_;
+  std::string prefix_;
+  std::string folder_;  // of these rounds
   std::vector<Operation> operations_;
   std::vector<std::string> removable_;  // of rounds that a sync(2) has ended
   std::vector<std::string> present_;
@@ -144,9 +146,17 @@ void Generator::Commit(uint32_t round, int step) {
   Fsync(busy_);
 }
 
-void Generator::Round(uint32_t round) {
-  // Removed without a sync: their blocks go to the files that are made next.
+// A folder of their own keeps the names of a few rounds in one block. What was before is removed
+// without a sync: its blocks go to the files that are made next.
+void Generator::Begin(uint32_t number) {
   for (const std::string& path : std::exchange(removable_, {})) Emit(Operation::UNLINK, path);
+  if (number > 0) Emit(Operation::RMDIR, folder_);
+  folder_ = fmt::format("{}{}", prefix_, number);
+  Emit(Operation::MKDIR, folder_);
+}
+
+void Generator::Round(uint32_t round) {
+  if (round % kRoundsPerSync == 0) Begin(round / kRoundsPerSync);
   std::vector<std::pair<Role, File>> files;
   for (const Role role : kChanges) {
     files.emplace_back(role,
@@ -165,7 +175,6 @@ void Generator::Round(uint32_t round) {
 }
 
 std::vector<Operation> Generator::Run() {
-  Emit(Operation::MKDIR, folder_);
   Emit(Operation::SYNC, "");
   for (uint32_t round = 0; round < options_.rounds(); ++round) Round(round);
   return std::move(operations_);
