@@ -12,7 +12,7 @@ usage: plugpull test [STAGE...] [-- CTEST-ARGUMENT...]
   format    clang-format (version 14) has nothing to change
   unit      unit, meta and golden tests, optimised build
   sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, all but those that
-            drive guests and whole programs
+            drive guests and whole programs, write reports, or that fuzz runs
   smoke     guest tests: each boots a virtual machine
   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; needs clang
   nightly   everything that is too slow for CI: slow tests, all unit tests under the sanitizers, a
