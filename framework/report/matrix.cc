@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -47,24 +48,6 @@ constexpr Column kColumns[] = {
      "no file shows what was never written to it"},
 };
 
-const GuaranteeReport* Find(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
-  for (const DiskReport& disk : run.disk()) {
-    for (const GuaranteeReport& report : disk.guarantee()) {
-      if (report.guarantee() == guarantee) return &report;
-    }
-  }
-  return nullptr;
-}
-
-bool Asked(const GuaranteeReport* report) {
-  return report != nullptr && report->asked() + report->unknown() > 0;
-}
-
-bool Broken(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
-  const GuaranteeReport* report = Find(run, guarantee);
-  return report != nullptr && report->broken() > 0;
-}
-
 // Why a row has no cells; empty when it has some.
 std::string WhyEmpty(const RunReport& run) {
   if (run.skipped()) return "skipped: " + run.skip_reason();
@@ -73,6 +56,41 @@ std::string WhyEmpty(const RunReport& run) {
   }
   if (!run.has_mount_errno()) return {};
   return fmt::format("the kernel refuses this mount: {}", run.mount_errno());
+}
+
+// What all disks and boots of a run say of a guarantee together, with the example that lost fewest
+// writes. Nothing where the row has no cells.
+std::optional<GuaranteeReport> Find(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
+  if (!WhyEmpty(run).empty()) return std::nullopt;
+  std::optional<GuaranteeReport> all;
+  for (const DiskReport& disk : run.disk()) {
+    for (const GuaranteeReport& report : disk.guarantee()) {
+      if (report.guarantee() != guarantee) continue;
+      if (!all) {
+        all = report;
+        continue;
+      }
+      GuaranteeReport sum = *all;
+      const bool better =
+          report.broken() > 0 && (all->broken() == 0 || report.lost_writes() < all->lost_writes());
+      if (better) sum = report;
+      sum.set_asked(all->asked() + report.asked());
+      sum.set_broken(all->broken() + report.broken());
+      sum.set_shown(all->shown() + report.shown());
+      sum.set_unknown(all->unknown() + report.unknown());
+      all = sum;
+    }
+  }
+  return all;
+}
+
+bool Asked(const std::optional<GuaranteeReport>& report) {
+  return report && report->asked() + report->unknown() > 0;
+}
+
+bool Broken(const RunReport& run, GuaranteeReport::Guarantee guarantee) {
+  const auto report = Find(run, guarantee);
+  return report && report->broken() > 0;
 }
 
 std::string RowName(const RunReport& run) {
@@ -99,11 +117,12 @@ std::vector<const RunReport*> RowsOf(const ReportList& reports) {
 
 // ---- the terminal
 
-Cell TerminalCell(const GuaranteeReport* report) {
+Cell TerminalCell(const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return {"-", Tone::kDim};
   if (report->broken() > 0) return {fmt::format("{}", report->broken()), Tone::kBad};
   if (report->asked() == 0) return {"?", Tone::kWarn};
   if (report->shown() == 0) return {"weak", Tone::kWarn};
+  if (report->unknown() > 0) return {"held?", Tone::kWarn};
   return {"held", Tone::kGood};
 }
 
@@ -142,8 +161,8 @@ std::string BrokenLines(const std::vector<const RunReport*>& rows) {
   std::string out;
   for (const RunReport* run : rows) {
     for (const Column& column : kColumns) {
-      const GuaranteeReport* report = Find(*run, column.guarantee);
-      if (report == nullptr || report->broken() == 0) continue;
+      const auto report = Find(*run, column.guarantee);
+      if (!report || report->broken() == 0) continue;
       out +=
           Printable(fmt::format("  {}, {}: {} of {} states, e.g. {}", RowName(*run), column.title,
                                 report->broken(), report->asked(), report->example())) +
@@ -178,7 +197,7 @@ std::string Code(std::string_view text) {
   return "`" + inside + "`";
 }
 
-std::string MarkdownCell(const GuaranteeReport* report) {
+std::string MarkdownCell(const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return "not asked";
   if (report->broken() > 0) {
     return fmt::format("**broken** in {} of {}", report->broken(), report->asked());
@@ -226,10 +245,16 @@ std::string Difference(const RunReport& run, const RunReport& first) {
   if (&run == &first || !WhyEmpty(run).empty()) return {};
   std::string lost;
   std::string kept;
+  bool comparable = true;
   const auto compare = [&](const Column& column) {
     const bool here = Broken(run, column.guarantee);
     const bool there = Broken(first, column.guarantee);
-    if (here == there || !Asked(Find(run, column.guarantee))) return;
+    if (here == there) return;
+    // What one of the two was not asked about is no difference between them.
+    if (!Asked(Find(run, column.guarantee)) || !Asked(Find(first, column.guarantee))) {
+      comparable = false;
+      return;
+    }
     std::string& list = here ? lost : kept;
     list += fmt::format("{}{}", list.empty() ? "" : "; ", column.name);
   };
@@ -238,7 +263,8 @@ std::string Difference(const RunReport& run, const RunReport& first) {
   const std::string name = Escaped(RowName(first));
   if (!lost.empty()) out += fmt::format("Breaks what {} does not: {}.\n\n", name, lost);
   if (!kept.empty()) out += fmt::format("Not seen to break what {} breaks: {}.\n\n", name, kept);
-  if (out.empty()) out = fmt::format("Breaks what {} breaks, and nothing else.\n\n", name);
+  if (out.empty() && comparable)
+    out = fmt::format("Breaks what {} breaks, and nothing else.\n\n", name);
   return out;
 }
 
@@ -262,8 +288,8 @@ std::string RowSection(const RunReport& run, const RunReport& first) {
   out += Difference(run, first);
   std::string lines;
   const auto add = [&](const Column& column) {
-    const GuaranteeReport* report = Find(run, column.guarantee);
-    if (report != nullptr && report->broken() > 0) lines += EvidenceLine(column, *report);
+    const auto report = Find(run, column.guarantee);
+    if (report && report->broken() > 0) lines += EvidenceLine(column, *report);
   };
   for (const Column& column : kColumns) add(column);
   if (!lines.empty()) out += lines + "\n";
@@ -294,7 +320,9 @@ std::string RenderMatrix(const ReportList& reports, const TerminalOptions& optio
   if (rows.empty()) return "no run asked the GUARANTEES oracle\n";
   std::string out = TerminalTable(style, rows);
   const std::string broken = BrokenLines(rows);
-  out += "A number: broken in so many states. weak: never broken, but no state shows the change.\n";
+  out +=
+      "A number: broken in so many states. weak: never broken, but no state shows the change.\n"
+      "held?: never broken, but some states could not be judged.\n";
   out += "Timestamps are not asked about.\n";
   if (!broken.empty()) out += "\n" + broken;
   return out;

@@ -283,11 +283,26 @@ void AddDemands(const Recording& manifest, RunReport& report) {
   }
 }
 
+// Whether another boot comes behind this one. A recording whose run was ended before the state for
+// the next boot was chosen is not a whole one.
+Result<bool> GoesOn(const Recording& manifest) {
+  const RecordedBoot& boot = manifest.boot();
+  if (boot.number() >= boot.boots()) return false;
+  if (manifest.power_cut().chosen_size() > 0) return true;
+  if (manifest.power_cut().has_not_found() || manifest.unmet_demand_size() > 0 ||
+      manifest.has_incomplete_reason()) {
+    return false;
+  }
+  return UserError(
+      fmt::format("boot {} of {} ended in a power cut, but what it left was never chosen: the run "
+                  "was ended before that; record it again",
+                  boot.number(), boot.boots()));
+}
+
 // The boots behind the first one, whose folder `first` is.
 Status CheckLaterBoots(const std::string& first, const Recording& manifest,
                        const CheckOptions& options, RunReport& report) {
-  const bool goes_on = manifest.power_cut().chosen_size() > 0;
-  bool expected = goes_on;
+  PP_ASSIGN_OR_RETURN(bool expected, GoesOn(manifest));
   for (uint32_t number = 2; expected && number <= manifest.boot().boots(); ++number) {
     const std::string folder = Workdir::BootRecording(first, number);
     const auto reader = recording::Reader::Open(folder);
@@ -303,7 +318,7 @@ Status CheckLaterBoots(const std::string& first, const Recording& manifest,
     AddDemands(boot, report);
     const Status checked = CheckDisks(*reader, options, report);
     if (!checked.ok()) return WithContext(checked.error(), fmt::format("boot {}", number));
-    expected = boot.power_cut().chosen_size() > 0;
+    PP_ASSIGN_OR_RETURN(expected, GoesOn(boot));
   }
   return OkStatus();
 }

@@ -297,6 +297,13 @@ bool Mounts(const Scenario& boot, const std::string& disk) {
                      [&](const Step& step) { return step.mount().disk() == disk; });
 }
 
+// Whether the boot makes or damages the file system of the disk itself.
+bool MakesAnew(const Scenario& boot, const std::string& disk) {
+  return std::any_of(boot.step().begin(), boot.step().end(), [&](const Step& step) {
+    return step.mkfs().disk() == disk || step.corrupt().disk() == disk;
+  });
+}
+
 // Puts the chosen states on disks for the next boot.
 Status PutBack(const PowerCutChoice& choice, const Scenario& next, const std::string& scratch,
                BootStart& start) {
@@ -310,7 +317,9 @@ Status PutBack(const PowerCutChoice& choice, const Scenario& next, const std::st
     images.MoveTo(chosen->second.spec);
     PP_RETURN_IF_ERROR(images.WriteTo(files.data.get(), Bytes(0)));
     // What mends a broken disk before it is mounted is not cut, for the result is what counts.
-    if (chosen->second.holds || !Mounts(next, disk.name())) start.base_is_now.insert(disk.name());
+    // Neither is what is made before its first mount, as in a first boot.
+    const bool cut_at_once = chosen->second.holds && !MakesAnew(next, disk.name());
+    if (cut_at_once || !Mounts(next, disk.name())) start.base_is_now.insert(disk.name());
   }
   return OkStatus();
 }

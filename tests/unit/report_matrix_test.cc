@@ -96,6 +96,21 @@ TEST(ReportMatrix, RunsThatEndedInAnErrorHaveNoCells) {
   EXPECT_THAT(text, HasSubstr("the log ended early"));
 }
 
+TEST(ReportMatrix, AllDisksAndBootsOfARunCount) {
+  GuaranteeReport report;
+  report.set_guarantee(GuaranteeReport::FSYNC_DATA);
+  report.set_asked(9);
+  report.set_shown(9);
+  ReportList reports;
+  *reports.add_run() = OneRun(report);
+  report.set_broken(3);
+  report.set_example("vol:cache@7");
+  *reports.mutable_run(0)->add_disk()->add_guarantee() = report;
+  const std::string text = RenderMatrixMarkdown(reports);
+  EXPECT_THAT(text, HasSubstr("**broken** in 3 of 18"));
+  EXPECT_THAT(text, HasSubstr("such as `vol:cache@7`"));
+}
+
 TEST(ReportMatrix, TextFromOutsideStaysText) {
   GuaranteeReport report;
   report.set_guarantee(GuaranteeReport::FSYNC_DATA);

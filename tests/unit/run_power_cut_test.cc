@@ -424,6 +424,18 @@ TEST_F(PowerCutTest, AMomentThatNeverComesIsAnUnmetDemand) {
   EXPECT_FALSE(fs::exists(Folder(2))) << "no power was cut, so nothing booted again";
 }
 
+TEST_F(PowerCutTest, ARecordingWithoutItsChosenStateIsNotAWholeOne) {
+  UseGolden("ordered", 30);
+  Load(std::string(kWorkloadCutOff) + kMountAgain);
+  Run();
+  Recording manifest = Manifest(1);
+  manifest.clear_power_cut();
+  ASSERT_TRUE(recording::ReplaceManifest(Folder(1), manifest).ok());
+  const RunReport report = CheckRecording(Folder(1), {});
+  EXPECT_THAT(report.error(), HasSubstr("what it left was never chosen"));
+  EXPECT_EQ(report.error_kind(), "user");
+}
+
 TEST_F(PowerCutTest, ARunDoesNotLeaveTheBootsOfAnOlderOne) {
   UseGolden("ordered", 30);
   Load(std::string(kWorkloadCutOff) + kMountAgain);
