@@ -12,10 +12,11 @@ usage: plugpull test [STAGE...] [-- CTEST-ARGUMENT...]
   format    clang-format (version 14) has nothing to change
   unit      unit, meta and golden tests, optimised build
   sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, all but those that
-            drive guests and whole programs
+            drive guests and whole programs, write reports, or that fuzz runs
   smoke     guest tests: each boots a virtual machine
   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; needs clang
-  nightly   everything that is too slow for CI, and all unit tests under the sanitizers
+  nightly   everything that is too slow for CI: slow tests, all unit tests under the sanitizers, a
+            build without precompiled headers
   tidy      clang-tidy
 Without a stage: format, unit, sanitize, smoke, fuzz.
 TEXT
@@ -120,6 +121,7 @@ stage_fuzz() {
 
 stage_nightly() {
   local failed=0
+  make_target plain all || failed=1
   run_ctest release all -L '^nightly$' || failed=1
   UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
     run_ctest sanitize unit_tests -L '^unit$' -LE '^nightly$' || failed=1

@@ -350,8 +350,14 @@ int Main(int argc, char** argv) {
   CLI::App* report_command =
       app.add_subcommand("report", "print the report of results folders again");
   report_command->add_option("out", report.folders, "results folders")->required();
-  report_command->add_flag("--json", report.json, "as JSON");
-  report_command->add_flag("--junit", report.junit, "as JUnit XML");
+  CLI::Option* as_json = report_command->add_flag("--json", report.json, "as JSON");
+  CLI::Option* as_junit = report_command->add_flag("--junit", report.junit, "as JUnit XML");
+  CLI::Option* matrix = report_command->add_flag(
+      "--matrix", report.matrix, "what was observed of guarantees (oracle GUARANTEES), run by run");
+  matrix->excludes(as_json)->excludes(as_junit);
+  report_command->add_option("--format", report.format, "of the matrix (default: table)")
+      ->check(CLI::IsMember({"table", "markdown"}))
+      ->needs(matrix);
   report_command->callback([&] { status = ShowReport(report); });
 
   CLI::App* kernel = app.add_subcommand("kernel", "kernels for guests");

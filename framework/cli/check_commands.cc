@@ -106,6 +106,10 @@ int ShowReport(const ReportArguments& arguments) {
     if (!read.ok()) return Fail(read.error());
     reports.MergeFrom(*read);
   }
+  if (arguments.matrix) {
+    return Print(reports, arguments.format == "markdown" ? ReportFormat::kMatrixMarkdown
+                                                         : ReportFormat::kMatrix);
+  }
   return Print(reports, arguments.json    ? ReportFormat::kJson
                         : arguments.junit ? ReportFormat::kJUnit
                                           : ReportFormat::kTable);

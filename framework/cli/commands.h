@@ -107,6 +107,8 @@ struct ReportArguments {
   std::vector<std::string> folders;
   bool json = false;
   bool junit = false;
+  bool matrix = false;
+  std::string format = "table";  // of the matrix; or "markdown"
 };
 int ShowReport(const ReportArguments& arguments);
 

@@ -10,6 +10,7 @@
 #include "framework/report/baseline.h"
 #include "framework/report/json.h"
 #include "framework/report/junit.h"
+#include "framework/report/matrix.h"
 #include "framework/report/summary.h"
 #include "framework/report/terminal.h"
 
@@ -17,8 +18,8 @@ namespace plugpull::cli {
 
 namespace {
 
-// The table, for the terminal that stdout is, or plain.
-std::string RenderForStdout(const ReportList& reports) {
+// For the terminal that stdout is, or plain.
+report::TerminalOptions OptionsForStdout() {
   report::TerminalOptions options;
   const bool terminal = ::isatty(STDOUT_FILENO) != 0;
   options.colour =
@@ -27,7 +28,7 @@ std::string RenderForStdout(const ReportList& reports) {
   if (terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60) {
     options.width = size.ws_col;
   }
-  return report::RenderTerminal(reports, options);
+  return options;
 }
 
 }  // namespace
@@ -36,13 +37,19 @@ int Print(const ReportList& reports, ReportFormat format) {
   std::string text;
   switch (format) {
     case ReportFormat::kTable:
-      text = RenderForStdout(reports);
+      text = report::RenderTerminal(reports, OptionsForStdout());
       break;
     case ReportFormat::kJson:
       text = report::RenderJson(reports);
       break;
     case ReportFormat::kJUnit:
       text = report::RenderJUnit(reports);
+      break;
+    case ReportFormat::kMatrix:
+      text = report::RenderMatrix(reports, OptionsForStdout());
+      break;
+    case ReportFormat::kMatrixMarkdown:
+      text = report::RenderMatrixMarkdown(reports);
       break;
   }
   std::fwrite(text.data(), 1, text.size(), stdout);

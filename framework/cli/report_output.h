@@ -29,7 +29,7 @@ Result<run::Workdir> OpenForReports(const std::string& folder);
 int Deliver(ReportList reports, const run::Workdir* workdir, const OutputOptions& options);
 
 // Prints reports on stdout and returns their exit status.
-enum class ReportFormat { kTable, kJson, kJUnit };
+enum class ReportFormat { kTable, kJson, kJUnit, kMatrix, kMatrixMarkdown };
 int Print(const ReportList& reports, ReportFormat format);
 
 }  // namespace plugpull::cli

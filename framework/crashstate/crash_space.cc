@@ -188,6 +188,10 @@ void CrashSpace::IndexOverlaps() {
       forced_ranks.clear();
     }
     window_start_[i + 1] = window_start;
+    if (IsDrain(events[i])) {
+      for (const size_t rank : forced_ranks) forced[rank] = false;
+      forced_ranks.clear();
+    }
     bool overlaps = false;
     for (const uint32_t rank : RanksOf(i)) {
       overlaps |= forced[rank];

@@ -11,7 +11,8 @@
 //
 // Order of the log: a plain write is logged with the next flush, a forced write at once, so a plain
 // write that is logged after an overlapping forced one, with no flush between, may be older. Such
-// states are built in both orders.
+// states are built in both orders. A mark "drain" between the two tells their order: nothing was in
+// flight then.
 //
 // Blind spot: a write that was submitted before a flush and completed after it is logged after it.
 #pragma once
@@ -30,6 +31,12 @@ namespace plugpull::crashstate {
 
 // What the model cannot see, in words, for reports.
 extern const char kBlindSpot[];
+
+// Nothing is in flight while a log is drained, and all before is logged before its mark: what is
+// logged behind it was submitted behind it.
+inline bool IsDrain(const blocklog::Event& event) {
+  return event.kind == blocklog::Event::Kind::kMark && event.in_band && event.mark.kind == "drain";
+}
 
 // One thing that may have reached a unit of the disk.
 struct Arrival {
@@ -109,7 +116,7 @@ class CrashSpace {
   // between: the order of the two is not known. A later flush makes both durable and tells no more
   // of their order, so all that is before the cut counts.
   bool OrderUnknown(size_t cut, const std::vector<size_t>& lost) const;
-  // Events that overlap an earlier forced write with no flush between, ascending.
+  // Events that overlap an earlier forced write with no flush or drain between, ascending.
   const std::vector<size_t>& overlaps() const { return overlap_; }
 
  private:
@@ -132,7 +139,7 @@ class CrashSpace {
   std::vector<size_t> first_arrival_;   // by rank; one more at the end
   std::vector<size_t> window_start_;    // one for each cut
   std::vector<size_t> losable_before_;  // by position: events that can be lost, from the base on
-  std::vector<size_t> overlap_;  // events that overlap an earlier forced write, no flush between
+  std::vector<size_t> overlap_;         // see overlaps()
 };
 
 // The greatest power of two, at most 4096, that divides every offset and length of the history.

@@ -20,8 +20,10 @@ StateCursor::StateCursor(const CrashSpace& space)
       before_cut_(space.units().size()) {
   const auto& events = space.history().events;
   segment_.reserve(events.size());
-  uint32_t flushes = 0;
-  for (const auto& event : events) segment_.push_back(flushes += event.HasFlush() ? 1 : 0);
+  uint32_t segment = 0;
+  for (const auto& event : events) {
+    segment_.push_back(segment += event.HasFlush() || IsDrain(event) ? 1 : 0);
+  }
   if (units_per_block_ > 1) now_.resize(space.units().size());
 }
 

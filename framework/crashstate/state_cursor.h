@@ -46,7 +46,7 @@ class StateCursor {
   image::ContentStore store_;  // of blocks that no log write holds whole
   image::CowImage image_;
   const uint32_t units_per_block_;
-  std::vector<uint32_t> segment_;  // by event: how many flushes came before it
+  std::vector<uint32_t> segment_;  // by event: how many flushes and drains came before it
 
   size_t cut_;
   bool overlapping_older_ = false;

@@ -47,6 +47,15 @@ bool Holds(uint64_t file, uint64_t version, uint64_t offset, std::span<const uin
 
 }  // namespace
 
+// What is wrong with a file; a wrong size does not keep its bytes from being looked at.
+struct FileMismatch {
+  std::optional<ContentViolation> size;
+  std::optional<ContentViolation> bytes;
+
+  bool any() const { return size || bytes; }
+  const ContentViolation& first() const { return size ? *size : *bytes; }
+};
+
 struct ContentMemo::Impl {
   struct Key {
     image::Fingerprint stamp;
@@ -58,7 +67,7 @@ struct ContentMemo::Impl {
       return key.stamp.low ^ (key.serial * 0x9e3779b97f4a7c15ULL);
     }
   };
-  std::unordered_map<Key, std::optional<ContentViolation>, Hash> mismatches;
+  std::unordered_map<Key, FileMismatch, Hash> mismatches;
 };
 
 ContentMemo::ContentMemo() : impl_(std::make_unique<Impl>()) {}
@@ -76,14 +85,14 @@ class ContentJudge {
   // A whole file is compared once, however many names it has.
   struct Compared {
     const FileObligation* content = nullptr;
-    Mismatch mismatch;
+    FileMismatch mismatch;
   };
 
   void CheckName(const NameObligation& name);
   void CheckFile(const NameObligation& name, const NodeInfo& node);
   void CheckReach(const ReachObligation& reach);
-  const Mismatch& Compare(const NodeInfo& node, const FileObligation& content);
-  Mismatch Remembered(const NodeInfo& node, const FileObligation& content);
+  const FileMismatch& Compare(const NodeInfo& node, const FileObligation& content);
+  FileMismatch Remembered(const NodeInfo& node, const FileObligation& content);
   Mismatch CompareSize(const NodeInfo& node, const FileObligation& content) const;
   Mismatch CompareBytes(const NodeInfo& node, const FileObligation& content);
   Mismatch CompareStretch(const NodeInfo& node, uint64_t file, const ByteObligation& owed,
@@ -97,7 +106,8 @@ class ContentJudge {
   std::string Operation(uint64_t operation) const {
     return obligations_.index->Describe(operation);
   }
-  void Report(const std::string& path, ContentViolation violation);
+  void Report(const std::string& path, ContentViolation violation,
+              GuaranteeReport::Guarantee broken = GuaranteeReport::FSYNC_NAME);
   void ReportName(const NameObligation& name, Kind kind, const std::string& what);
 
   const workload::Obligations& obligations_;
@@ -116,6 +126,10 @@ class ContentJudge {
 ContentVerdict ContentJudge::Run() {
   for (const NameObligation* name : obligations_.names) CheckName(*name);
   for (const ReachObligation* reach : obligations_.files) CheckReach(*reach);
+  if (!obligations_.names.empty() || !obligations_.files.empty()) {
+    verdict_.answers.asked.Add(GuaranteeReport::FSYNC_NAME);
+  }
+  verdict_.answers.shown = verdict_.answers.asked;
   if (verdict_.violation_count > 0) {
     verdict_.outcome = Outcome::kViolated;
     verdict_.evidence = verdict_.violations[0].evidence;
@@ -129,8 +143,10 @@ ContentVerdict ContentJudge::Run() {
   return std::move(verdict_);
 }
 
-void ContentJudge::Report(const std::string& path, ContentViolation violation) {
+void ContentJudge::Report(const std::string& path, ContentViolation violation,
+                          GuaranteeReport::Guarantee broken) {
   ++verdict_.violation_count;
+  verdict_.answers.Break(broken, "/" + path + ": " + violation.evidence);
   if (verdict_.violations.size() >= kContentViolationsMax) return;
   violation.path = "/" + path;
   violation.evidence = violation.path + ": " + violation.evidence;
@@ -179,14 +195,19 @@ void ContentJudge::CheckName(const NameObligation& name) {
 
 // The name may stand for any of several files: it is as it should be when one of them fits.
 void ContentJudge::CheckFile(const NameObligation& name, const NodeInfo& node) {
-  const ContentViolation* first = nullptr;
+  const FileMismatch* first = nullptr;
   for (const AllowedBinding& one : name.allowed) {
     if (one.binding.kind != Binding::Kind::kFile) continue;
-    const Mismatch& mismatch = Compare(node, *one.content);
-    if (!mismatch) return;
-    if (first == nullptr) first = &*mismatch;
+    const FileMismatch& mismatch = Compare(node, *one.content);
+    if (!mismatch.any()) return;
+    if (first == nullptr) first = &mismatch;
   }
-  Report(*name.path, *first);
+  Report(*name.path, first->first(),
+         first->size ? GuaranteeReport::FSYNC_SIZE : GuaranteeReport::FSYNC_DATA);
+  if (first->bytes) {
+    verdict_.answers.Break(GuaranteeReport::FSYNC_DATA,
+                           fmt::format("/{}: {}", *name.path, first->bytes->evidence));
+  }
 }
 
 void ContentJudge::CheckReach(const ReachObligation& reach) {
@@ -196,11 +217,11 @@ void ContentJudge::CheckReach(const ReachObligation& reach) {
     auto found = view_.Lookup(*name);
     if (!found.ok() || !found->has_value()) continue;
     if ((*found)->type != NodeType::kFile) continue;
-    const Mismatch& mismatch = Compare(**found, *reach.content);
-    if (!mismatch) return;
+    const FileMismatch& mismatch = Compare(**found, *reach.content);
+    if (!mismatch.any()) return;
     if (nearest) continue;
     path = name;
-    nearest = *mismatch;
+    nearest = mismatch.first();
   }
   ContentViolation violation;
   violation.kind = Kind::kFileLost;
@@ -213,8 +234,9 @@ void ContentJudge::CheckReach(const ReachObligation& reach) {
   Report(*reach.names.back(), std::move(violation));
 }
 
-const ContentJudge::Mismatch& ContentJudge::Compare(const NodeInfo& node,
-                                                    const FileObligation& content) {
+const FileMismatch& ContentJudge::Compare(const NodeInfo& node, const FileObligation& content) {
+  if (!content.sizes.empty()) verdict_.answers.asked.Add(GuaranteeReport::FSYNC_SIZE);
+  if (!content.bytes.empty()) verdict_.answers.asked.Add(GuaranteeReport::FSYNC_DATA);
   std::deque<Compared>& known = compared_[node.inode];
   for (const Compared& one : known) {
     if (one.content == &content) return one.mismatch;
@@ -224,16 +246,14 @@ const ContentJudge::Mismatch& ContentJudge::Compare(const NodeInfo& node,
   return known.back().mismatch;
 }
 
-ContentJudge::Mismatch ContentJudge::Remembered(const NodeInfo& node,
-                                                const FileObligation& content) {
+FileMismatch ContentJudge::Remembered(const NodeInfo& node, const FileObligation& content) {
   const bool worth_it = memo_ != nullptr && content.serial != 0;
   const auto stamp = worth_it ? view_.Stamp(node.inode) : std::nullopt;
   if (stamp) {
     const auto it = memo_->mismatches.find({*stamp, content.serial});
     if (it != memo_->mismatches.end()) return it->second;
   }
-  Mismatch mismatch = CompareSize(node, content);
-  if (!mismatch) mismatch = CompareBytes(node, content);
+  FileMismatch mismatch{CompareSize(node, content), CompareBytes(node, content)};
   if (stamp) {
     if (memo_->mismatches.size() >= kRememberedMax) memo_->mismatches.clear();
     memo_->mismatches.emplace(ContentMemo::Impl::Key{*stamp, content.serial}, mismatch);

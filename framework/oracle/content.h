@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "framework/oracle/file_system_view.h"
+#include "framework/oracle/guarantee_answers.h"
 #include "framework/oracle/outcome.h"
 #include "framework/workload/content.h"
 #include "framework/workload/obligations.h"
@@ -61,6 +62,9 @@ struct ContentVerdict {
   uint64_t names_checked = 0;
   uint64_t files_checked = 0;
   uint64_t bytes_checked = 0;
+  // FSYNC_NAME, FSYNC_SIZE, FSYNC_DATA: which of them something durable was asked about, and
+  // which is violated. Of a file that is not under its name, size and bytes are not asked.
+  GuaranteeAnswers answers;
 };
 
 // "name missing", "bytes lost" and so on.

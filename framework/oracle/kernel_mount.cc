@@ -7,6 +7,7 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "framework/oracle/fsck.h"
 #include "framework/tree/tree.h"
 
 namespace plugpull::oracle {
@@ -85,6 +86,10 @@ std::optional<KernelVerdict> CompareClean(const HostView& host, const Look& look
   const auto difference =
       tree::FirstDifference(report.tree(), "the kernel", *host.tree, "the host's recovery");
   if (!difference) return std::nullopt;
+  if (host.fast_commits) {
+    return Unknown(fmt::format("{}what the kernel recovered, mounted {}, is not the same: {}",
+                               kFastCommitDoubt, look.how, *difference));
+  }
   return Disagrees(WithLines(fmt::format("what the kernel recovered, mounted {}, is not what the "
                                          "host recovered: {}",
                                          look.how, *difference),

@@ -13,8 +13,9 @@
 //   - the kernel refuses to mount what e2fsck condemns
 //   - lines about errors that were recorded before the cut, and about a journal that is emptied
 //     unread because the file system does not ask for recovery
-// What says nothing is unknown: a guest that hung or ended without a panic (a slow machine looks
-// the same), a kernel without memory, an I/O error of the disks below.
+// What says nothing is unknown: another tree than e2fsck made of fast commits, a guest that hung or
+// ended without a panic (a slow machine looks the same), a kernel without memory, an I/O error of
+// the disks below.
 #pragma once
 
 #include <optional>
@@ -27,9 +28,12 @@ namespace plugpull::oracle {
 
 // What the host made of a state.
 struct HostView {
-  Outcome recovery = Outcome::kUnknown;   // kViolated: the journal is refused
-  bool replays = false;                   // the journal holds transactions, up to a normal end
-  bool orphans = false;                   // recovery cleared some
+  Outcome recovery = Outcome::kUnknown;  // kViolated: the journal is refused
+  bool replays = false;                  // the journal holds transactions, up to a normal end
+  bool orphans = false;                  // recovery cleared some
+  // e2fsck replayed fast commits, which it cannot be relied on for (kFastCommitDoubt): what it
+  // shows is then no measure of what the kernel shows.
+  bool fast_commits = false;
   Outcome structure = Outcome::kUnknown;  // of the recovered image; when recovery holds
   std::string evidence;                   // of what is not kHolds
   std::optional<FileTree> tree;           // of a recovered image that is clean

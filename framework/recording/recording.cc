@@ -67,6 +67,17 @@ Status CheckListed(const std::string& path, const Recording& manifest, const Rec
                                disk.name(), kWhatToDo));
 }
 
+Status WriteManifest(const std::string& path, const Recording& manifest) {
+  std::string text;
+  if (!google::protobuf::TextFormat::PrintToString(manifest, &text)) {
+    return InternalError("the manifest of a recording cannot be printed");
+  }
+  text =
+      "# proto-file: framework/proto/recording.proto\n# proto-message: plugpull.Recording\n" + text;
+  text += fmt::format("{}{}\n", kSealPrefix, image::FingerprintOf(AsBytes(text)).ToHex());
+  return os::WriteFileAtomic(path, text);
+}
+
 }  // namespace
 
 Writer::Writer(std::string folder) : folder_(std::move(folder)) {
@@ -118,18 +129,22 @@ Status Writer::AddTrace(const WorkloadTrace& trace) {
   return AddCompressed(fmt::format("workload-{}.pb.zst", trace.workload()), AsBytes(bytes));
 }
 
+Result<std::string> Writer::AddPromise(const WorkloadTrace& trace, int number) {
+  std::string name = fmt::format("promise-{}.pb.zst", number);
+  const std::string bytes = trace.SerializeAsString();
+  PP_RETURN_IF_ERROR(AddCompressed(name, AsBytes(bytes)));
+  return name;
+}
+
+Status ReplaceManifest(const std::string& folder, const Recording& manifest) {
+  return WriteManifest(folder + "/" + kManifestName, manifest);
+}
+
 Status Writer::Finish(Recording manifest) {
   manifest.set_format_version(kFormatVersion);
   manifest.clear_file();
   for (const RecordedFile& file : files_) *manifest.add_file() = file;
-  std::string text;
-  if (!google::protobuf::TextFormat::PrintToString(manifest, &text)) {
-    return InternalError("the manifest of a recording cannot be printed");
-  }
-  text =
-      "# proto-file: framework/proto/recording.proto\n# proto-message: plugpull.Recording\n" + text;
-  text += fmt::format("{}{}\n", kSealPrefix, image::FingerprintOf(AsBytes(text)).ToHex());
-  PP_RETURN_IF_ERROR(os::WriteFileAtomic(PathOf(kManifestName), text));
+  PP_RETURN_IF_ERROR(WriteManifest(PathOf(kManifestName), manifest));
   PP_RETURN_IF_ERROR(os::RemoveAll(folder_));
   PP_RETURN_IF_ERROR(os::Rename(partial_, folder_));
   partial_.clear();
@@ -214,23 +229,32 @@ Result<std::vector<uint8_t>> Reader::ReadHostLog(const RecordedDisk& disk) const
   return ReadCompressed(disk.host_log_file(), disk.host_log_bytes());
 }
 
+Result<WorkloadTrace> Reader::ReadTrace(const std::string& name) const {
+  const auto& files = manifest_.file();
+  const bool listed = std::any_of(files.begin(), files.end(),
+                                  [&](const RecordedFile& file) { return file.name() == name; });
+  if (!listed) {
+    return UserError(fmt::format("{} names '{}' among no files; {}", folder_, name, kWhatToDo));
+  }
+  PP_ASSIGN_OR_RETURN(const os::MappedFile mapped, os::MappedFile::Open(folder_ + "/" + name));
+  const auto size = ZSTD_getFrameContentSize(mapped.bytes().data(), mapped.bytes().size());
+  if (size > kTraceBytesMax) {  // also the values that stand for errors
+    return UserError(fmt::format("{}/{} is damaged or longer than {} bytes; {}", folder_, name,
+                                 kTraceBytesMax, kWhatToDo));
+  }
+  PP_ASSIGN_OR_RETURN(const auto bytes, ReadCompressed(name, size));
+  WorkloadTrace trace;
+  if (!trace.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return UserError(fmt::format("{}/{} holds no workload trace; {}", folder_, name, kWhatToDo));
+  }
+  return trace;
+}
+
 Result<std::vector<WorkloadTrace>> Reader::ReadTraces(const std::string& disk) const {
   std::vector<WorkloadTrace> traces;
   for (const RecordedFile& file : manifest_.file()) {
     if (!file.name().starts_with("workload-")) continue;
-    PP_ASSIGN_OR_RETURN(const os::MappedFile mapped,
-                        os::MappedFile::Open(folder_ + "/" + file.name()));
-    const auto size = ZSTD_getFrameContentSize(mapped.bytes().data(), mapped.bytes().size());
-    if (size > kTraceBytesMax) {  // also the values that stand for errors
-      return UserError(fmt::format("{}/{} is damaged or longer than {} bytes; {}", folder_,
-                                   file.name(), kTraceBytesMax, kWhatToDo));
-    }
-    PP_ASSIGN_OR_RETURN(const auto bytes, ReadCompressed(file.name(), size));
-    WorkloadTrace trace;
-    if (!trace.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-      return UserError(
-          fmt::format("{}/{} holds no workload trace; {}", folder_, file.name(), kWhatToDo));
-    }
+    PP_ASSIGN_OR_RETURN(WorkloadTrace trace, ReadTrace(file.name()));
     if (trace.disk() == disk) traces.push_back(std::move(trace));
   }
   return traces;
@@ -246,8 +270,8 @@ Result<std::optional<Timeline>> Reader::ReadTimeline() const {
                       ReadCompressed(manifest_.timeline_file(), manifest_.timeline_bytes()));
   Timeline timeline;
   if (!timeline.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return UserError(fmt::format("{}/{} holds no timeline; {}", folder_, manifest_.timeline_file(),
-                                 kWhatToDo));
+    return UserError(
+        fmt::format("{}/{} holds no timeline; {}", folder_, manifest_.timeline_file(), kWhatToDo));
   }
   return std::optional<Timeline>(std::move(timeline));
 }

@@ -39,6 +39,8 @@ class Writer {
   std::string PathOf(std::string_view name) const;
   Status AddCompressed(const std::string& name, std::span<const uint8_t> bytes);
   Status AddTrace(const WorkloadTrace& trace);
+  // Of an earlier boot, as the file "promise-NUMBER.pb.zst"; returns its name.
+  Result<std::string> AddPromise(const WorkloadTrace& trace, int number);
   // Adds a file that PathOf was used for.
   Status AddWritten(const std::string& name);
   // Writes the manifest and moves the folder to its place.
@@ -64,6 +66,8 @@ class Reader {
   // The log that QEMU recorded. A user error that says why when there is none.
   Result<std::vector<uint8_t>> ReadHostLog(const RecordedDisk& disk) const;
   Result<std::vector<WorkloadTrace>> ReadTraces(const std::string& disk) const;
+  // The trace in a file that the manifest lists.
+  Result<WorkloadTrace> ReadTrace(const std::string& name) const;
   // Nothing: the scenario started no agent.
   Result<std::optional<Timeline>> ReadTimeline() const;
 
@@ -72,5 +76,8 @@ class Reader {
   std::string folder_;
   Recording manifest_;
 };
+
+// Gives a finished recording another manifest; the list of its files stays as `manifest` has it.
+Status ReplaceManifest(const std::string& folder, const Recording& manifest);
 
 }  // namespace plugpull::recording

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -14,8 +15,8 @@ namespace plugpull::report {
 namespace {
 
 using Json = nlohmann::json;
-// Scenario, variant, disk (empty: any), oracle, class.
-using Key = std::tuple<std::string, std::string, std::string, std::string, std::string>;
+// Scenario, variant, disk (empty: any), oracle, class, step (0: of no step).
+using Key = std::tuple<std::string, std::string, std::string, std::string, std::string, uint64_t>;
 
 constexpr const char* kNextStep = "give a file that --json of an older run made";
 
@@ -51,7 +52,9 @@ Status CollectRun(const Json& run, const std::string& where, std::set<Key>& know
     PP_ASSIGN_OR_RETURN(const std::string disk, Text(verdict, "disk", false, verdict_where));
     PP_ASSIGN_OR_RETURN(const std::string oracle, Text(verdict, "oracle", true, verdict_where));
     PP_ASSIGN_OR_RETURN(const std::string found, Text(verdict, "class", true, verdict_where));
-    known.emplace(name, variant, disk, oracle, found);
+    const auto step = verdict.find("step");
+    const bool has_step = step != verdict.end() && step->is_number_unsigned();
+    known.emplace(name, variant, disk, oracle, found, has_step ? step->get<uint64_t>() : 0);
   }
   return OkStatus();
 }
@@ -76,16 +79,20 @@ Result<std::set<Key>> KnownFindings(std::string_view text) {
   return known;
 }
 
+bool IsExpected(const Finding& finding) {
+  return finding.expected() && finding.kind() != Finding::UNKNOWN;
+}
+
 // What is left of a run's reasons to fail, findings of the baseline aside.
 bool NothingNew(const RunReport& run) {
-  if (run.missed_size() > 0) return false;
-  for (const DiskReport& disk : run.disk()) {
-    for (const Finding& finding : disk.finding()) {
-      const bool expected = finding.expected() && finding.kind() != Finding::UNKNOWN;
-      if (!expected && !finding.in_baseline()) return false;
-    }
-  }
-  return true;
+  const auto excused = [](const Finding& finding) {
+    return IsExpected(finding) || finding.in_baseline();
+  };
+  return run.missed_size() == 0 &&
+         std::all_of(run.finding().begin(), run.finding().end(), excused) &&
+         std::all_of(run.disk().begin(), run.disk().end(), [&](const DiskReport& disk) {
+           return std::all_of(disk.finding().begin(), disk.finding().end(), excused);
+         });
 }
 
 }  // namespace
@@ -95,18 +102,19 @@ Result<size_t> FilterAgainstBaseline(ReportList& now, std::string_view baseline_
   size_t marked = 0;
   for (RunReport& run : *now.mutable_run()) {
     size_t marked_in_run = 0;
+    const auto mark = [&](const std::string& disk, Finding& finding) {
+      if (IsExpected(finding)) return;
+      const auto knows = [&](const std::string& on) {
+        return known.contains({run.name(), run.variant(), on, OracleWord(finding),
+                               ClassWord(finding), finding.step()});
+      };
+      if (!knows(disk) && !knows("")) return;
+      finding.set_in_baseline(true);
+      ++marked_in_run;
+    };
+    for (Finding& finding : *run.mutable_finding()) mark("", finding);
     for (DiskReport& disk : *run.mutable_disk()) {
-      for (Finding& finding : *disk.mutable_finding()) {
-        const bool expected = finding.expected() && finding.kind() != Finding::UNKNOWN;
-        const std::string oracle = OracleWord(finding);
-        const std::string found = ClassWord(finding);
-        if (expected || !(known.contains({run.name(), run.variant(), disk.disk(), oracle, found}) ||
-                          known.contains({run.name(), run.variant(), "", oracle, found}))) {
-          continue;
-        }
-        finding.set_in_baseline(true);
-        ++marked_in_run;
-      }
+      for (Finding& finding : *disk.mutable_finding()) mark(disk.disk(), finding);
     }
     if (marked_in_run > 0 && OutcomeOf(run) == Outcome::kDiffers) {
       run.set_as_expected(NothingNew(run));

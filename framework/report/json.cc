@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 
 namespace plugpull::report {
@@ -31,6 +32,14 @@ Json VerdictJson(const DiskReport& disk, const Finding& finding) {
                   {"lost_writes", finding.lost_writes()},
                   {"lost", Json::array()}};
   for (const std::string& lost : finding.lost()) verdict["lost"].push_back(lost);
+  return verdict;
+}
+
+// Of a demand that was not met. The keys that every verdict has come first.
+Json DemandJson(const Finding& finding) {
+  Json verdict = VerdictJson(DiskReport(), finding);
+  verdict["step"] = finding.step();
+  verdict["line"] = finding.has_line() ? Json(finding.line()) : Json(nullptr);
   return verdict;
 }
 
@@ -89,6 +98,18 @@ Json CrossCheckJson(const CrossCheckReport& report) {
           {"commands", TextsJson(report.command())}};
 }
 
+Json GuaranteeJson(const GuaranteeReport& report) {
+  return {{"guarantee", GuaranteeReport::Guarantee_Name(report.guarantee())},
+          {"asked", report.asked()},
+          {"broken", report.broken()},
+          {"shown", report.shown()},
+          {"unknown", report.unknown()},
+          {"example", report.example()},
+          {"evidence", report.evidence()},
+          {"command", report.command()},
+          {"lost_writes", report.lost_writes()}};
+}
+
 Json DiskJson(const DiskReport& disk) {
   Json json = {{"disk", disk.disk()},
                {"model", disk.model()},
@@ -97,6 +118,10 @@ Json DiskJson(const DiskReport& disk) {
                {"coverage", nullptr},
                {"judges", Json::array()},
                {"notes", Json::array()}};
+  if (disk.has_boot()) json["boot"] = disk.boot();
+  for (const GuaranteeReport& guarantee : disk.guarantee()) {
+    json["guarantees"].push_back(GuaranteeJson(guarantee));
+  }
   if (disk.has_nested()) json["nested"] = StatesJson(disk.nested());
   for (const EnumeratorReport& enumerator : disk.enumerator()) {
     json["enumerators"].push_back({{"name", enumerator.name()},
@@ -146,13 +171,20 @@ const char* OutcomeWord(Outcome outcome) {
   return "error";
 }
 
-Json RunJson(const RunReport& run) {
+// How a run under one of several kernels differs from the reference, the first of them.
+Json KernelsJson(const KernelRow& row, const KernelCell& cell) {
+  return {{"reference", row.cells[row.reference].run->kernel()},
+          {"differences", TextsJson(cell.differences)}};
+}
+
+Json RunJson(const RunReport& run, const KernelComparison& comparison) {
   Json json = {{"name", run.name()},
                {"variant", run.variant()},
                {"seed", run.seed()},
                {"kernel", run.kernel()},
                {"states", StatesJson(SumStates(run))},
                {"verdicts", Json::array()}};
+  for (const Finding& finding : run.finding()) json["verdicts"].push_back(DemandJson(finding));
   for (const DiskReport& disk : run.disk()) {
     for (const Finding& finding : disk.finding()) {
       json["verdicts"].push_back(VerdictJson(disk, finding));
@@ -175,6 +207,13 @@ Json RunJson(const RunReport& run) {
   json["recording"] = run.recording();
   json["guest_wall_ms"] = run.guest_wall_ms();
   json["check_wall_ms"] = run.check_wall_ms();
+  if (run.has_steps()) json["steps"] = {{"planned", run.steps()}, {"run", run.steps_run()}};
+  if (run.note_size() > 0) json["notes"] = TextsJson(run.note());
+  if (const KernelCell* cell = CellOf(comparison, run)) {
+    json["kernel_comparison"] = KernelsJson(*RowOf(comparison, run), *cell);
+  }
+  if (!run.mount_option().empty()) json["mount_options"] = TextsJson(run.mount_option());
+  if (run.has_mount_errno()) json["mount_errno"] = run.mount_errno();
   json["disks"] = Json::array();
   for (const DiskReport& disk : run.disk()) json["disks"].push_back(DiskJson(disk));
   if (!run.agent().empty()) {
@@ -189,7 +228,8 @@ Json RunJson(const RunReport& run) {
 
 std::string RenderJson(const ReportList& reports) {
   Json list = Json::array();
-  for (const RunReport& run : reports.run()) list.push_back(RunJson(run));
+  const KernelComparison comparison = CompareKernels(reports);
+  for (const RunReport& run : reports.run()) list.push_back(RunJson(run, comparison));
   return list.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

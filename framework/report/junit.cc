@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 #include "framework/report/text.h"
 
@@ -18,9 +19,10 @@ namespace {
 
 constexpr size_t kEvidenceBytesMax = 64 << 10;  // of one finding
 
-// The variant, or the scenario where there is only one.
-std::string CaseName(const RunReport& run) {
-  return run.variant().empty() ? run.name() : run.variant();
+// The variant, or the scenario where there is only one; and the kernel where there are several.
+std::string CaseName(const RunReport& run, const KernelComparison& comparison) {
+  const std::string& name = run.variant().empty() ? run.name() : run.variant();
+  return CellOf(comparison, run) == nullptr ? name : fmt::format("{} [{}]", name, run.kernel());
 }
 
 uint64_t WallMilliseconds(const RunReport& run) {
@@ -70,7 +72,7 @@ std::string FindingText(const DiskReport& disk, const Finding& finding) {
                              ? "expected"
                              : "not expected";
   std::string text = fmt::format("{} ({}, disk {}, {}): {} state{}, example {}\n",
-                                 ClassWord(finding), OracleWord(finding), disk.disk(), expected,
+                                 ClassWord(finding), OracleWord(finding), DiskWord(disk), expected,
                                  finding.count(), finding.count() == 1 ? "" : "s",
                                  finding.example().empty() ? "none" : finding.example());
   for (const std::string& lost : finding.lost()) text += fmt::format("  lost: {}\n", lost);
@@ -96,12 +98,23 @@ std::string AgentText(const AgentReport& agent) {
   return text;
 }
 
+std::string DemandText(const Finding& finding) {
+  const char* expected = finding.in_baseline() ? "in baseline"
+                         : finding.expected()  ? "expected"
+                                               : "not expected";
+  return fmt::format("{} ({}, {}, {})\n  evidence: {}\n", ClassWord(finding), OracleWord(finding),
+                     StepPlace(finding), expected,
+                     std::string_view(finding.evidence()).substr(0, kEvidenceBytesMax));
+}
+
 void WriteFailure(pugi::xml_node testcase, const RunReport& run) {
   std::string message;
   for (const std::string& difference : Differences(run)) {
     message += (message.empty() ? "" : "; ") + difference;
   }
   std::string text;
+  for (const Finding& finding : run.finding()) text += DemandText(finding);
+  for (const std::string& note : run.note()) text += fmt::format("note: {}\n", note);
   for (const DiskReport& disk : run.disk()) {
     for (const Finding& finding : disk.finding()) text += FindingText(disk, finding);
   }
@@ -126,10 +139,23 @@ void WriteError(pugi::xml_node testcase, const RunReport& run) {
   SetText(error, text);
 }
 
-void WriteCase(pugi::xml_node suite, const RunReport& run) {
+// "" where the run is not compared with the same under another kernel.
+std::string KernelText(const RunReport& run, const KernelComparison& comparison) {
+  const KernelCell* cell = CellOf(comparison, run);
+  if (cell == nullptr) return {};
+  const KernelRow& row = *RowOf(comparison, run);
+  const RunReport& reference = *row.cells[row.reference].run;
+  if (&reference == &run) return {};
+  if (cell->differences.empty()) return fmt::format("no difference from {}\n", reference.kernel());
+  std::string text = fmt::format("differs from {}:\n", reference.kernel());
+  for (const std::string& difference : cell->differences) text += "  " + difference + "\n";
+  return text;
+}
+
+void WriteCase(pugi::xml_node suite, const RunReport& run, const KernelComparison& comparison) {
   pugi::xml_node testcase = suite.append_child("testcase");
   Set(testcase, "classname", run.name());
-  Set(testcase, "name", CaseName(run));
+  Set(testcase, "name", CaseName(run, comparison));
   Set(testcase, "time", Seconds(WallMilliseconds(run)));
   switch (OutcomeOf(run)) {
     case Outcome::kAsExpected:
@@ -150,7 +176,8 @@ void WriteCase(pugi::xml_node suite, const RunReport& run) {
       testcase.append_child("system-out"),
       fmt::format("seed {}, kernel {}; {} states, {} distinct: {} hold, {} violated, {} unknown\n",
                   run.seed(), run.kernel(), states.enumerated(), states.distinct(), states.holds(),
-                  states.violated(), states.unknown()));
+                  states.violated(), states.unknown()) +
+          KernelText(run, comparison));
 }
 
 void WriteProperty(pugi::xml_node properties, const std::string& name, std::string_view value) {
@@ -159,7 +186,8 @@ void WriteProperty(pugi::xml_node properties, const std::string& name, std::stri
   Set(property, "value", value);
 }
 
-void WriteProperties(pugi::xml_node suite, const std::vector<const RunReport*>& runs) {
+void WriteProperties(pugi::xml_node suite, const std::vector<const RunReport*>& runs,
+                     const KernelComparison& comparison) {
   bool same_seed = true;
   bool same_kernel = true;
   for (const RunReport* run : runs) {
@@ -170,11 +198,12 @@ void WriteProperties(pugi::xml_node suite, const std::vector<const RunReport*>& 
   for (const RunReport* run : runs) {
     const bool first = run == runs.front();
     if (!same_seed || first) {
-      WriteProperty(properties, same_seed ? "seed" : "seed." + CaseName(*run),
+      WriteProperty(properties, same_seed ? "seed" : "seed." + CaseName(*run, comparison),
                     fmt::format("{}", run->seed()));
     }
     if (!same_kernel || first) {
-      WriteProperty(properties, same_kernel ? "kernel" : "kernel." + CaseName(*run), run->kernel());
+      WriteProperty(properties, same_kernel ? "kernel" : "kernel." + CaseName(*run, comparison),
+                    run->kernel());
     }
   }
 }
@@ -185,6 +214,7 @@ std::string RenderJUnit(const ReportList& reports) {
   std::vector<std::vector<const RunReport*>> suites;  // in the order of their first run
   std::map<std::string, size_t> suite_of;
   Counts all;
+  const KernelComparison comparison = CompareKernels(reports);
   for (const RunReport& run : reports.run()) {
     const auto [at, fresh] = suite_of.emplace(run.name(), suites.size());
     if (fresh) suites.emplace_back();
@@ -205,8 +235,8 @@ std::string RenderJUnit(const ReportList& reports) {
     Set(suite, "name", runs.front()->name());
     counts.Write(suite);
     Set(suite, "skipped", fmt::format("{}", counts.skipped));
-    WriteProperties(suite, runs);
-    for (const RunReport* run : runs) WriteCase(suite, *run);
+    WriteProperties(suite, runs, comparison);
+    for (const RunReport* run : runs) WriteCase(suite, *run, comparison);
   }
   std::ostringstream out;
   document.save(out, "  ", pugi::format_default, pugi::encoding_utf8);

@@ -44,8 +44,14 @@ int ExitStatus(const ReportList& reports) {
 std::vector<std::string> Differences(const RunReport& run) {
   std::vector<std::string> violated;
   std::vector<std::string> unknown;
+  for (const Finding& finding : run.finding()) {
+    if (finding.in_baseline() || finding.expected()) continue;
+    const std::string& evidence = finding.evidence();
+    violated.push_back(fmt::format("not expected: {} in {}, {}", ClassWord(finding),
+                                   StepPlace(finding), evidence.substr(0, evidence.find('\n'))));
+  }
   for (const DiskReport& disk : run.disk()) {
-    const std::string where = run.disk_size() > 1 ? fmt::format(", disk {}", disk.disk()) : "";
+    const std::string where = run.disk_size() > 1 ? fmt::format(", disk {}", DiskWord(disk)) : "";
     for (const Finding& finding : disk.finding()) {
       if (finding.in_baseline()) continue;
       const std::string who = OracleWord(finding) + where;
@@ -100,12 +106,21 @@ std::string OracleWord(const Finding& finding) {
   return word;
 }
 
+std::string DiskWord(const DiskReport& disk) {
+  return disk.has_boot() ? fmt::format("{}, boot {}", disk.disk(), disk.boot()) : disk.disk();
+}
+
 std::string ClassWord(const Finding& finding) {
   return finding.kind() == Finding::UNKNOWN ? "UNKNOWN" : FindingClass_Name(finding.class_());
 }
 
 std::string RunWord(const RunReport& run) {
   return run.variant().empty() ? run.name() : fmt::format("{}/{}", run.name(), run.variant());
+}
+
+std::string StepPlace(const Finding& finding) {
+  return finding.has_line() ? fmt::format("step {} (line {})", finding.step(), finding.line())
+                            : fmt::format("step {}", finding.step());
 }
 
 StateCounts SumStates(const RunReport& run) {

@@ -42,6 +42,10 @@ std::string ErrorText(const RunReport& run);
 std::string OracleWord(const Finding& finding);
 // "METADATA_INCONSISTENT"; "UNKNOWN" for an unknown verdict.
 std::string ClassWord(const Finding& finding);
+// "step 3 (line 21)", of a finding of the run.
+std::string StepPlace(const Finding& finding);
+// "vol", or "vol, boot 2".
+std::string DiskWord(const DiskReport& disk);
 // "scenario/variant", or the scenario alone.
 std::string RunWord(const RunReport& run);
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 #include "framework/report/table.h"
 #include "framework/report/text.h"
@@ -150,6 +151,40 @@ std::string FindingsTable(const Style& style, const DiskReport& disk) {
   return table.Render(style, kIndent);
 }
 
+// ---- the steps
+
+// Demands that were not met, and how far the steps came.
+std::string StepFacts(const Style& style, const RunReport& run) {
+  std::string out;
+  if (!run.finding().empty()) {
+    Table table;
+    table.AddColumn("finding", kText);
+    table.AddColumn("oracle", kText);
+    table.AddColumn("at", kText);
+    table.AddColumn("expected", kText);
+    for (const Finding& finding : run.finding()) {
+      table.AddRow({{ClassWord(finding)},
+                    {OracleWord(finding)},
+                    {StepPlace(finding)},
+                    ExpectedCell(finding)},
+                   BelowFinding(style, finding));
+    }
+    out += table.Render(style, kIndent);
+  }
+  if (run.steps_run() < run.steps()) {
+    out += Fact(style, "steps",
+                fmt::format("{} of {} carried out; those behind them did not run", run.steps_run(),
+                            run.steps()),
+                Tone::kWarn);
+  } else if (run.has_steps() && run.disk().empty()) {
+    out += Fact(style, "steps",
+                fmt::format("all {} carried out{}", run.steps(),
+                            run.finding().empty() ? ", every demand met" : ""));
+  }
+  for (const std::string& note : run.note()) out += Fact(style, "note", note);
+  return out;
+}
+
 // ---- one disk
 
 std::string VerdictFact(const Style& style, const RunReport& run, const DiskReport& disk) {
@@ -272,9 +307,9 @@ std::string CrossCheckFacts(const Style& style, const DiskReport& disk) {
 }
 
 std::string DiskText(const Style& style, const RunReport& run, const DiskReport& disk) {
-  std::string out = Fact(
-      style, "disk",
-      fmt::format("{}, model: {}", disk.disk(), disk.model().empty() ? "not named" : disk.model()));
+  std::string out = Fact(style, "disk",
+                         fmt::format("{}, model: {}", DiskWord(disk),
+                                     disk.model().empty() ? "not named" : disk.model()));
   out += Fact(style, "states",
               fmt::format("{} enumerated, {} distinct after recovery", disk.states().enumerated(),
                           disk.states().distinct()));
@@ -310,11 +345,11 @@ Cell PropertyCell(const PropertyReport& property) {
 }
 
 std::string AgentText(const Style& style, const AgentReport& agent) {
-  std::string out = Fact(
-      style, "agent",
-      fmt::format("{}: {} mounts, {} failed, {} restarts, watched for {} of the guest's time",
-                  agent.agent(), agent.mounts(), agent.mounts_failed(), agent.restarts(),
-                  Seconds(agent.watched_ms())));
+  std::string out =
+      Fact(style, "agent",
+           fmt::format("{}: {} mounts, {} failed, {} restarts, watched for {} of the guest's time",
+                       agent.agent(), agent.mounts(), agent.mounts_failed(), agent.restarts(),
+                       Seconds(agent.watched_ms())));
   Table table;
   table.AddColumn("property", kText);
   table.AddColumn("verdict", kText);
@@ -358,12 +393,12 @@ std::string AgentMatrix(const Style& style, const ReportList& reports) {
         list += (list.empty() ? "" : "\n") + FindingClass_Name(property.property());
       }
       ++rows;
-      table.AddRow({{agent.agent()},
-                    {RunWord(run)},
-                    {violated.empty() ? "nothing" : violated},
-                    {surprise.empty() ? "nothing" : surprise,
-                     surprise.empty() ? Tone::kPlain : Tone::kBad},
-                    {Number(holds)}});
+      table.AddRow(
+          {{agent.agent()},
+           {RunWord(run)},
+           {violated.empty() ? "nothing" : violated},
+           {surprise.empty() ? "nothing" : surprise, surprise.empty() ? Tone::kPlain : Tone::kBad},
+           {Number(holds)}});
     }
   }
   if (rows < 2) return {};
@@ -416,13 +451,13 @@ std::string RunText(const Style& style, const RunReport& run) {
   if (run.guest_wall_ms() > 0 || run.check_wall_ms() > 0) {
     out += Fact(style, "time",
                 fmt::format("guest {}{}, check {}", Seconds(run.guest_wall_ms()),
-                            run.agent().empty()
-                                ? std::string()
-                                : fmt::format(" ({} by its own clock)",
-                                              Seconds(run.guest_clock_ms())),
+                            run.agent().empty() ? std::string()
+                                                : fmt::format(" ({} by its own clock)",
+                                                              Seconds(run.guest_clock_ms())),
                             Seconds(run.check_wall_ms())));
   }
   if (!run.recording().empty()) out += Fact(style, "recording", run.recording());
+  out += StepFacts(style, run);
   for (const DiskReport& disk : run.disk()) out += DiskText(style, run, disk);
   for (const AgentReport& agent : run.agent()) out += AgentText(style, agent);
   out += ResultFacts(style, run);
@@ -453,22 +488,24 @@ Cell OutcomeCell(const RunReport& run) {
 
 std::string SummaryTable(const Style& style, const ReportList& reports) {
   Table table;
+  const bool kernels = !CompareKernels(reports).empty();
   table.AddColumn("scenario", kText);
   table.AddColumn("variant", kText);
+  if (kernels) table.AddColumn("kernel", kText);
   for (const char* title : {"states", "distinct", "holds", "violated", "unknown"}) {
     table.AddColumn(title, kNumber);
   }
   table.AddColumn("as expected", kText);
   for (const RunReport& run : reports.run()) {
     const StateCounts states = SumStates(run);
-    table.AddRow({{run.name()},
-                  {run.variant().empty() ? "-" : run.variant()},
-                  {Number(states.enumerated())},
-                  {Number(states.distinct())},
-                  {Number(states.holds())},
-                  {Number(states.violated())},
-                  {Number(states.unknown())},
-                  OutcomeCell(run)});
+    std::vector<Cell> cells = {{run.name()}, {run.variant().empty() ? "-" : run.variant()}};
+    if (kernels) cells.push_back({run.kernel()});
+    for (const uint64_t count : {states.enumerated(), states.distinct(), states.holds(),
+                                 states.violated(), states.unknown()}) {
+      cells.push_back({Number(count)});
+    }
+    cells.push_back(OutcomeCell(run));
+    table.AddRow(cells);
   }
   return style.Paint(Tone::kStrong, "Summary") + "\n" + table.Render(style, kIndent);
 }
@@ -533,6 +570,54 @@ std::string ComparisonTable(const Style& style, const ReportList& reports) {
   return out + table.Render(style, kIndent);
 }
 
+// ---- kernels
+
+// How a run ended and what it found; a star before what differs from the reference. Short lines,
+// for there may be many columns.
+Cell KernelCellOf(const KernelCell& cell) {
+  if (cell.run == nullptr) return {"not run", Tone::kDim};
+  const RunReport& run = *cell.run;
+  const Cell outcome = OutcomeCell(run);
+  std::string text = (cell.differences.empty() ? "" : "* ") + outcome.text;
+  for (const Finding& finding : run.finding()) {
+    text += fmt::format("\n{}\n  in step {}", ClassWord(finding), finding.step());
+  }
+  for (const DiskReport& disk : run.disk()) {
+    for (const Finding& finding : disk.finding()) {
+      text += fmt::format("\n{}\n  {} of {}", ClassWord(finding), finding.count(),
+                          disk.states().enumerated());
+    }
+  }
+  return {text, cell.differences.empty() ? outcome.tone : Tone::kWarn};
+}
+
+std::string KernelTable(const Style& style, const ReportList& reports) {
+  const KernelComparison comparison = CompareKernels(reports);
+  if (comparison.empty()) return {};
+  Table table;
+  table.AddColumn("scenario", kText);
+  for (const std::string& kernel : comparison.kernels) table.AddColumn(kernel, kText);
+  for (const KernelRow& row : comparison.rows) {
+    std::vector<Cell> cells = {{row.variant.empty() ? row.name : row.name + "\n  " + row.variant}};
+    for (const KernelCell& cell : row.cells) cells.push_back(KernelCellOf(cell));
+    table.AddRow(cells);
+  }
+  std::string out = "\n" + style.Paint(Tone::kStrong, "Kernels side by side") + "\n";
+  for (const std::string& line :
+       WrapToWidth("as expected or not, and what was found, in how many states; * differs from the "
+                   "row's first kernel",
+                   style.width - kIndent)) {
+    out += Spaces(kIndent) + style.Paint(Tone::kDim, line) + "\n";
+  }
+  out += table.Render(style, kIndent);
+  const std::vector<std::string> differences = KernelDifferences(comparison);
+  if (differences.empty()) return out + Fact(style, "differences", "none");
+  for (size_t i = 0; i < differences.size(); ++i) {
+    out += Fact(style, i == 0 ? "differences" : "", "* " + differences[i], Tone::kWarn);
+  }
+  return out;
+}
+
 std::string BlindSpots(const Style& style, const ReportList& reports) {
   std::set<std::string> seen;
   std::string out;
@@ -556,6 +641,7 @@ std::string RenderTerminal(const ReportList& reports, const TerminalOptions& opt
   out += SummaryTable(style, reports);
   out += AgentMatrix(style, reports);
   out += ComparisonTable(style, reports);
+  out += KernelTable(style, reports);
   out += BlindSpots(style, reports);
   return out;
 }

@@ -42,6 +42,7 @@ std::vector<Result<std::string>> RecordCampaign(const std::vector<PlannedRun>& r
       RecordOptions record;
       record.accelerator = options.accelerator;
       record.scenario_path = runs[i].scenario_path;
+      record.jobs = options.jobs;
       record.place = runs[i].place;
       record.start_machine = options.start_machine;
       record.image = options.image;

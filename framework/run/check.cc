@@ -12,6 +12,10 @@
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
 #include "framework/run/nested_cuts.h"
+#include "framework/run/power_cut.h"
+#include "framework/run/promises.h"
+#include "framework/run/workdir.h"
+#include "framework/scenario/validate.h"
 
 namespace plugpull::run {
 namespace {
@@ -94,6 +98,20 @@ oracle::DataMode WeakestDataMode(const MountUse& use) {
   return oracle::DataMode::kOrdered;
 }
 
+// With which options the kernel mounted, or which it refused: the run got as far as this because
+// the mounts did what their steps say.
+void AddMounts(const Scenario& scenario, RunReport& report) {
+  std::set<std::string> refused;
+  bool mounted = false;
+  for (const Step& step : scenario.step()) {
+    if (!step.has_mount()) continue;
+    if (report.mount_option().empty()) *report.mutable_mount_option() = step.mount().option();
+    if (step.mount().expect_errno().empty()) mounted = true;
+    refused.insert(step.mount().expect_errno());
+  }
+  if (!mounted && refused.size() == 1) report.set_mount_errno(*refused.begin());
+}
+
 // A log that was not read to its counted end cannot hold: it says less than it was asked.
 void NoteDropped(const DiskSource& source, RunReport& report) {
   const auto& dropped = source.history().dropped;
@@ -111,45 +129,139 @@ void NoteNotDone(const DiskReport& disk, RunReport& report) {
                   cross_check.not_done()));
 }
 
-Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
+// What a check of a boot has to know of the boots before it and of its end.
+Status AddBoot(const recording::Reader& reader, const std::string& disk,
+               DiskCheckOptions& options) {
+  const Recording& manifest = reader.manifest();
+  if (!manifest.has_boot()) return OkStatus();
+  PP_ASSIGN_OR_RETURN(options.promises, PromisesOf(reader, disk));
+  options.begins_as_crash_state = manifest.boot().number() > 1;
+  for (const ChosenState& chosen : manifest.power_cut().chosen()) {
+    if (chosen.disk() != disk) continue;
+    PP_ASSIGN_OR_RETURN(options.left_by_power_cut, crashstate::CrashStateId::Parse(chosen.state()));
+  }
+  return OkStatus();
+}
+
+// What a search for a state did not find is a finding of its own.
+void AddNotFound(const Recording& manifest, DiskReport& report) {
+  const RecordedPowerCut& cut = manifest.power_cut();
+  Finding& finding = *report.add_finding();
+  finding.set_kind(Finding::VIOLATED);
+  finding.set_class_(NO_SUCH_STATE);
+  finding.set_oracle(FSCK);
+  for (const Step& step : manifest.scenario().step()) {
+    const FindingClass found = step.power_cut().search().found();
+    if (step.has_power_cut() && found == DURABILITY_LOST) finding.set_oracle(CONTENT);
+    if (step.has_power_cut() && found == STALE_DATA_EXPOSED) finding.set_oracle(STALE_DATA);
+  }
+  finding.set_count(cut.searched());
+  finding.set_evidence(fmt::format(
+      "{}, so the power_cut has nothing to go on with: the steps behind it were not carried out",
+      cut.not_found()));
+}
+
+// What the readers of a report must know of the power cut that ended a boot.
+// `first`: of this disk and boot.
+void NotePowerCut(const recording::Reader& reader, bool first, DiskReport& report) {
+  const Recording& manifest = reader.manifest();
+  if (!manifest.has_boot()) return;
+  report.set_boot(manifest.boot().number());
+  for (const std::string& words : manifest.boot().not_judged()) report.add_note(words);
+  const RecordedPowerCut& cut = manifest.power_cut();
+  if (first && cut.has_not_found() && cut.searched_disk() == report.disk()) {
+    AddNotFound(manifest, report);
+  }
+  for (const ChosenState& chosen : cut.chosen()) {
+    if (chosen.disk() != report.disk()) continue;
+    std::string shows;
+    for (const int shown : chosen.shows()) {
+      shows += (shows.empty() ? "" : ", ") + FindingClass_Name(static_cast<FindingClass>(shown));
+    }
+    report.add_note(fmt::format(
+        "boot {} ended in a power cut ({}): {}, {} writes lost, shows {}; boot {} began with it; "
+        "this rebuilds it: {}",
+        report.boot(), cut.policy(), chosen.state(), chosen.lost_writes(),
+        shows.empty() ? (chosen.holds() ? "nothing" : "nothing that could be judged") : shows,
+        report.boot() + 1, MaterializeCommand(ShellWord(reader.folder()), chosen.state())));
+  }
+  if (cut.kept_disk_size() > 0) {
+    std::string kept;
+    for (const std::string& disk : cut.kept_disk()) kept += (kept.empty() ? "" : ", ") + disk;
+    report.add_note(
+        fmt::format("without a log, as if they had no cache, kept what they had: {}", kept));
+  }
+}
+
+// `first`: of its disk, in this boot.
+Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& fsck,
+                    const CheckOptions& options, const std::string& what, bool first,
+                    RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
-  if (scenario.check().empty() && report.agent_size() > 0) return OkStatus();
-  if (scenario.check().empty())
-    return UserError("the scenario has no disk whose log could be checked");
+  if (options.max_states) check.set_max_states(*options.max_states);
+  PP_ASSIGN_OR_RETURN(const auto source,
+                      DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
+  PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
+  NoteDropped(*source, report);
+  DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
+  disk.guest = GuestOf(reader.manifest(), options, what);
+  disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
+  if (reader.manifest().has_recovery()) disk.recovery = reader.manifest().recovery();
+  PP_RETURN_IF_ERROR(AddBoot(reader, check.disk(), disk));
+  if (check.has_nested()) {
+    disk.judged = [&](const auto& states, const auto& verdicts, DiskReport& disk_report) {
+      const NestedOptions nested{.recording = reader.folder(),
+                                 .manifest = &reader.manifest(),
+                                 .seed = report.seed(),
+                                 .check = options,
+                                 .kernel_image = disk.guest.kernel_image};
+      RunNestedCuts(*source, check, fsck, nested, states, verdicts, disk_report);
+    };
+  }
+  PP_ASSIGN_OR_RETURN(*report.add_disk(),
+                      CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
+  NotePowerCut(reader, first, *report.mutable_disk(report.disk_size() - 1));
+  if (!WantsCrossCheck(reader.manifest(), check.disk())) return OkStatus();
+  DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
+  if (options.progress) {
+    disk.progress = [&](uint64_t done, uint64_t total) {
+      options.progress(what + ", the host's log", done, total);
+    };
+  }
+  *found.mutable_cross_check() =
+      CrossCheck(reader, *source, found, check, trace ? &*trace : nullptr, fsck, disk);
+  NoteNotDone(found, report);
+  return OkStatus();
+}
+
+Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
+  const Recording& manifest = reader.manifest();
+  const Scenario& scenario = manifest.scenario();
+  if (scenario.check().empty()) {
+    if (report.agent_size() > 0) return OkStatus();  // the contract is the judge
+    if (std::any_of(scenario.step().begin(), scenario.step().end(), scenario::HasDemand)) {
+      return OkStatus();  // its steps are the judges
+    }
+    return UserError(
+        "the scenario has no disk whose log could be checked, and no step demands "
+        "anything or starts an agent");
+  }
   PP_ASSIGN_OR_RETURN(oracle::Fsck fsck, oracle::Fsck::Find());
   const std::string what = report.name() + (report.variant().empty() ? "" : "/" + report.variant());
-  for (Check check : scenario.check()) {
-    if (options.max_states) check.set_max_states(*options.max_states);
-    PP_ASSIGN_OR_RETURN(const auto source,
-                        DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
-    PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
-    NoteDropped(*source, report);
-    DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
-    disk.guest = GuestOf(reader.manifest(), options, what);
-    disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
-    if (reader.manifest().has_recovery()) disk.recovery = reader.manifest().recovery();
-    if (check.has_nested()) {
-      disk.judged = [&](const auto& states, const auto& verdicts, DiskReport& disk_report) {
-        const NestedOptions nested{.recording = reader.folder(),
-                                   .manifest = &reader.manifest(),
-                                   .seed = report.seed(),
-                                   .check = options,
-                                   .kernel_image = disk.guest.kernel_image};
-        RunNestedCuts(*source, check, fsck, nested, states, verdicts, disk_report);
-      };
-    }
-    PP_ASSIGN_OR_RETURN(*report.add_disk(),
-                        CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
-    if (!WantsCrossCheck(reader.manifest(), check.disk())) continue;
-    DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
-    if (options.progress) {
-      disk.progress = [&](uint64_t done, uint64_t total) {
-        options.progress(what + ", the host's log", done, total);
-      };
-    }
-    *found.mutable_cross_check() =
-        CrossCheck(reader, *source, found, check, trace ? &*trace : nullptr, fsck, disk);
-    NoteNotDone(found, report);
+  const bool ended_early = StepsRun(manifest) < scenario.step_size();
+  std::set<std::string> noted;
+  for (const Check& check : scenario.check()) {
+    const int disks = report.disk_size();
+    const Status checked =
+        CheckOneDisk(reader, check, fsck, options, what, noted.insert(check.disk()).second, report);
+    if (checked.ok()) continue;
+    if (!ended_early || checked.error().code != ErrorCode::kUser) return checked;
+    // What a check needs is made by a step that did not run any more.
+    report.mutable_disk()->DeleteSubrange(disks, report.disk_size() - disks);
+    report.add_note(
+        fmt::format("disk {} was not checked, for the steps ended before there was "
+                    "enough to look at: {}",
+                    check.disk(), checked.error().ToString()));
   }
   for (const DiskReport& disk : report.disk()) PP_RETURN_IF_ERROR(ContradictionOf(disk));
   return OkStatus();
@@ -163,6 +275,79 @@ Status CheckAgents(const recording::Reader& reader, RunReport& report) {
     *report.add_agent() = std::move(agent);
   }
   return OkStatus();
+}
+
+// What steps of a boot demanded and did not get; steps count in the whole scenario.
+void AddDemands(const Recording& manifest, RunReport& report) {
+  const uint32_t before = std::max(manifest.boot().first_step(), 1U) - 1;
+  report.set_steps(report.steps() + static_cast<uint32_t>(manifest.scenario().step_size()));
+  report.set_steps_run(report.steps_run() + static_cast<uint32_t>(StepsRun(manifest)));
+  for (const UnmetDemand& unmet : manifest.unmet_demand()) {
+    Finding& finding = *report.add_finding();
+    finding.set_kind(Finding::VIOLATED);
+    finding.set_oracle(STEPS);
+    finding.set_class_(DEMAND_UNMET);
+    finding.set_count(1);
+    finding.set_step(before + unmet.step());
+    if (unmet.has_line()) finding.set_line(unmet.line());
+    finding.set_evidence(
+        fmt::format("{}\nasked for: {}\nbut: {}", unmet.what(), unmet.asked(), unmet.came()));
+  }
+}
+
+// Whether another boot comes behind this one. A recording whose run was ended before the state for
+// the next boot was chosen is not a whole one.
+Result<bool> GoesOn(const Recording& manifest) {
+  const RecordedBoot& boot = manifest.boot();
+  if (boot.number() >= boot.boots()) return false;
+  if (manifest.power_cut().chosen_size() > 0) return true;
+  if (manifest.power_cut().has_not_found() || manifest.unmet_demand_size() > 0 ||
+      manifest.has_incomplete_reason()) {
+    return false;
+  }
+  return UserError(
+      fmt::format("boot {} of {} ended in a power cut, but what it left was never chosen: the run "
+                  "was ended before that; record it again",
+                  boot.number(), boot.boots()));
+}
+
+// The boots behind the first one, whose folder `first` is.
+Status CheckLaterBoots(const std::string& first, const Recording& manifest,
+                       const CheckOptions& options, RunReport& report) {
+  PP_ASSIGN_OR_RETURN(bool expected, GoesOn(manifest));
+  for (uint32_t number = 2; expected && number <= manifest.boot().boots(); ++number) {
+    const std::string folder = Workdir::BootRecording(first, number);
+    const auto reader = recording::Reader::Open(folder);
+    if (!reader.ok()) {
+      return WithContext(reader.error(), fmt::format("boot {} of {} of the scenario", number,
+                                                     manifest.boot().boots()));
+    }
+    const Recording& boot = reader->manifest();
+    if (boot.has_incomplete_reason() && !report.has_incomplete_reason()) {
+      report.set_incomplete_reason(fmt::format("boot {}: {}", number, boot.incomplete_reason()));
+    }
+    report.set_guest_wall_ms(report.guest_wall_ms() + boot.guest_wall_ms());
+    AddDemands(boot, report);
+    const Status checked = CheckDisks(*reader, options, report);
+    if (!checked.ok()) return WithContext(checked.error(), fmt::format("boot {}", number));
+    PP_ASSIGN_OR_RETURN(expected, GoesOn(boot));
+  }
+  return OkStatus();
+}
+
+// A later boot that is checked alone cannot show what the others have to.
+void ExpectOnlyWhatWasFound(RunReport& report) {
+  std::set<int> found;
+  for (const Finding& finding : report.finding()) found.insert(finding.class_());
+  for (const DiskReport& disk : report.disk()) {
+    for (const Finding& finding : disk.finding()) {
+      if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
+    }
+  }
+  std::vector<int> expected;
+  std::copy_if(report.expected().begin(), report.expected().end(), std::back_inserter(expected),
+               [&](int one) { return found.contains(one); });
+  report.mutable_expected()->Assign(expected.begin(), expected.end());
 }
 
 }  // namespace
@@ -205,14 +390,15 @@ void Conclude(RunReport& report) {
   const std::set<int> expected(report.expected().begin(), report.expected().end());
   std::set<int> found;
   bool surprise = false;
+  const auto judge = [&](Finding& finding) {
+    const bool listed = finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
+    finding.set_expected(listed);
+    surprise |= !listed;
+    if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
+  };
+  for (Finding& finding : *report.mutable_finding()) judge(finding);
   for (DiskReport& disk : *report.mutable_disk()) {
-    for (Finding& finding : *disk.mutable_finding()) {
-      const bool listed =
-          finding.kind() == Finding::VIOLATED && expected.contains(finding.class_());
-      finding.set_expected(listed);
-      surprise |= !listed;
-      if (finding.kind() == Finding::VIOLATED) found.insert(finding.class_());
-    }
+    for (Finding& finding : *disk.mutable_finding()) judge(finding);
   }
   for (AgentReport& agent : *report.mutable_agent()) {
     for (PropertyReport& property : *agent.mutable_property()) {
@@ -254,6 +440,7 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   report.set_guest_wall_ms(manifest.guest_wall_ms());
   if (manifest.has_guest_clock_ms()) report.set_guest_clock_ms(manifest.guest_clock_ms());
   *report.mutable_expected() = scenario.expect().found();
+  AddMounts(scenario, report);
   if (manifest.has_incomplete_reason()) {
     report.set_incomplete_reason(manifest.incomplete_reason());
   }
@@ -265,11 +452,14 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
     if (options.max_states) command += fmt::format(" --max-states {}", *options.max_states);
   }
   if (!command.empty()) report.set_command(command);
-  const auto judge = [&]() -> Status {
-    PP_RETURN_IF_ERROR(CheckAgents(*reader, report));
-    return CheckDisks(*reader, options, report);
-  };
-  if (const Status status = judge(); !status.ok()) {
+  AddDemands(manifest, report);
+  Status status = CheckAgents(*reader, report);
+  if (status.ok()) status = CheckDisks(*reader, options, report);
+  if (status.ok() && manifest.boot().number() == 1) {
+    status = CheckLaterBoots(folder, manifest, options, report);
+  }
+  if (manifest.boot().number() > 1) ExpectOnlyWhatWasFound(report);
+  if (!status.ok()) {
     Error error = status.error();
     // What an incomplete recording lacks is not the user's mistake.
     if (manifest.has_incomplete_reason()) error.code = ErrorCode::kGuest;

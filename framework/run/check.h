@@ -26,8 +26,10 @@ struct CheckOptions {
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };
 
-// Every check of the recording's scenario. What goes wrong is in the report, as an error. Checks
-// with `nested` write recordings of recoveries beside the folder (Workdir::RecoveriesFolder).
+// Every check of the recording's scenario; of the first boot of a scenario with power cuts, also
+// those of the later boots, beside it (Workdir::BootRecording). What goes wrong is in the report,
+// as an error. Checks with `nested` write recordings of recoveries beside the folder
+// (Workdir::RecoveriesFolder).
 RunReport CheckRecording(const std::string& folder, const CheckOptions& options);
 
 // A log that was not recorded by plugpull, with the fsck oracle alone. `name` is shown.

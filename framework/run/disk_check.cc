@@ -9,6 +9,7 @@
 #include <set>
 
 #include "framework/run/coverage.h"
+#include "framework/run/guarantee_tally.h"
 #include "framework/run/uninterrupted.h"
 
 namespace plugpull::run {
@@ -228,6 +229,7 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   add("content", judge.content_checks());
   add("stale data", judge.stale_data_checks());
   add("same recovery", judge.recoveries_compared());
+  add("guarantees", judge.guarantee_checks());
   if (counts.falsely_passed > 0) {
     report.add_note(fmt::format(
         "a fault of plugpull: its own check passed {} of {} images that e2fsck, asked as a sample, "
@@ -248,10 +250,12 @@ void AddJudges(const Judge& judge, DiskReport& report) {
   for (const std::string& words : counts.disagreements) report.add_note("  " + words);
 }
 
-// Whether a files workload ran on a disk, by the steps.
-bool HasWorkload(const Scenario& scenario, const std::string& disk) {
+// Whether a files workload ran on a disk, by the steps that were carried out.
+bool HasWorkload(const Recording& manifest, const std::string& disk) {
   std::map<std::string, std::string> disk_at;
-  for (const Step& step : scenario.step()) {
+  const Scenario& scenario = manifest.scenario();
+  for (int i = 0; i < StepsRun(manifest); ++i) {
+    const Step& step = scenario.step(i);
     if (step.has_mount()) disk_at[step.mount().at()] = step.mount().disk();
     if (step.has_workload() && disk_at[step.workload().at()] == disk) return true;
   }
@@ -273,7 +277,49 @@ Result<oracle::SameRecovery> SameRecoveryOf(const DiskSource& source,
       "SAME_RECOVERY cannot judge disk {}: what was recorded is no recovery", source.name()));
 }
 
+// Adds one state to those that are judged; both orders of it, where its order is not known.
+Status AddChosen(const DiskSource& source, const crashstate::CrashStateId& id,
+                 crashstate::Enumeration& enumeration) {
+  const crashstate::CrashSpace& space = source.space();
+  StateSpec spec;
+  PP_ASSIGN_OR_RETURN(spec.cut, space.CutOfEntry(id.cut));
+  PP_ASSIGN_OR_RETURN(const auto lost_events, space.LostEvents(spec.cut, id.selection));
+  PP_ASSIGN_OR_RETURN(const auto torn, space.TornWrites(spec.cut, id.selection));
+  spec.selection = id.selection;
+  spec.enumerator = static_cast<uint32_t>(enumeration.enumerators.size());
+  enumeration.enumerators.push_back({"power cut", true});
+  enumeration.states.push_back(spec);
+  if (space.OrderUnknown(spec.cut, lost_events)) {
+    spec.overlapping_older = true;
+    enumeration.states.push_back(spec);
+    ++enumeration.order_unknown;
+  }
+  return OkStatus();
+}
+
+// Why the states of a later boot cannot be judged: the disk was broken before it began. Empty: it
+// was not.
+Result<std::string> BrokenFromTheStart(const DiskSource& source, oracle::Fsck& fsck) {
+  StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck,
+                     {.in_process = true, .sample_permille = 1000}, nullptr);
+  StateSpec base;
+  base.cut = source.space().first_cut();
+  PP_ASSIGN_OR_RETURN(const RecoveredState recovered, engine.MoveTo(base));
+  if (recovered.said.outcome != Outcome::kHolds) return recovered.said.evidence + " ";
+  PP_ASSIGN_OR_RETURN(const Said structure, engine.JudgeStructure());
+  return structure.outcome == Outcome::kHolds ? std::string() : structure.evidence + " ";
+}
+
 }  // namespace
+
+int StepsRun(const Recording& manifest) {
+  int run = manifest.scenario().step_size();
+  for (const UnmetDemand& unmet : manifest.unmet_demand()) {
+    run =
+        std::min<int>(run, manifest.scenario().step_size() - static_cast<int>(unmet.steps_left()));
+  }
+  return std::max(run, 0);
+}
 
 bool Asks(const Check& check, Oracle oracle) {
   return std::find(check.oracle().begin(), check.oracle().end(), oracle) != check.oracle().end();
@@ -288,7 +334,7 @@ Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
         traces.size(), disk));
   }
   if (!traces.empty()) return std::optional(std::move(traces[0]));
-  if (HasWorkload(reader.manifest().scenario(), disk)) {
+  if (HasWorkload(reader.manifest(), disk)) {
     return UserError(fmt::format(
         "the trace of the workload on disk {} is missing from the recording; record again", disk));
   }
@@ -298,8 +344,8 @@ Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
 Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource& source,
                                                                const Check& check,
                                                                const WorkloadTrace* trace) {
-  if (!(Asks(check, CONTENT) || Asks(check, STALE_DATA)) || trace == nullptr)
-    return std::optional<workload::ObligationIndex>();
+  const bool needed = Asks(check, CONTENT) || Asks(check, STALE_DATA) || Asks(check, GUARANTEES);
+  if (!needed || trace == nullptr) return std::optional<workload::ObligationIndex>();
   PP_RETURN_IF_ERROR(CheckAcknowledgements(source.history(), *trace));
   PP_ASSIGN_OR_RETURN(auto index, workload::ObligationIndex::Make(*trace));
   return std::optional(std::move(index));
@@ -322,9 +368,19 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   const bool content_asked = Asks(check, CONTENT);
   const bool stale_data_asked = Asks(check, STALE_DATA);
   PP_ASSIGN_OR_RETURN(const auto obligations, ObligationsOf(source, check, trace));
-  judge_options.content = content_asked && obligations.has_value();
-  if (content_asked && !obligations) {
+  judge_options.content = content_asked && (obligations.has_value() || !options.promises.empty());
+  judge_options.promises = &options.promises;
+  if (content_asked && !judge_options.content) {
     report.add_note("content was not judged: no files workload ran on this disk");
+  }
+  if (options.begins_as_crash_state && judge_options.fsck) {
+    PP_ASSIGN_OR_RETURN(const std::string broken, BrokenFromTheStart(source, fsck));
+    if (!broken.empty()) {
+      report.mutable_states();
+      report.add_note("no state of this boot was judged, for what it began with does not hold: " +
+                      broken);
+      return report;
+    }
   }
   std::optional<oracle::StaleDataIndex> stale_data;
   if (stale_data_asked) {
@@ -338,8 +394,17 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
     judge_options.same_recovery = &*same_recovery;
   }
 
-  const crashstate::Enumeration enumeration =
+  std::vector<workload::GuaranteeQuestion> questions;
+  if (Asks(check, GUARANTEES) && trace != nullptr) {
+    PP_ASSIGN_OR_RETURN(questions, workload::QuestionsOf(*trace));
+    judge_options.guarantees = &questions;
+  }
+
+  crashstate::Enumeration enumeration =
       crashstate::EnumerateStates(space, check, options.seed, &source.timeline());
+  if (options.left_by_power_cut && options.left_by_power_cut->model == space.model()) {
+    PP_RETURN_IF_ERROR(AddChosen(source, *options.left_by_power_cut, enumeration));
+  }
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
   PP_ASSIGN_OR_RETURN(auto verdicts, judge.Run(enumeration.states));
@@ -351,6 +416,9 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   CountStates(verdicts, enumeration.states, std::nullopt, *report.mutable_states());
   AddEnumerators(enumeration, verdicts, report);
   AddFindings(source, enumeration, verdicts, options, report);
+  if (Asks(check, GUARANTEES)) {
+    AddGuarantees(source, check, enumeration.states, verdicts, options.command_for, report);
+  }
   *report.mutable_coverage() = MeasureCoverage(source.history(), source.timeline());
   report.mutable_coverage()->set_order_unknown(enumeration.order_unknown);
   AddJudges(judge, report);

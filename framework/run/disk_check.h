@@ -27,6 +27,13 @@ struct DiskCheckOptions {
   oracle::DataMode data_mode = oracle::DataMode::kOrdered;
   std::function<void(uint64_t done, uint64_t total)> progress;
   GuestOracleOptions guest;  // of the oracles that need one; its seed is not looked at
+  // What earlier boots had made durable.
+  std::vector<KeptPromise> promises;
+  // The state that the power cut at the end of this boot left; it is judged whatever the check
+  // names.
+  std::optional<crashstate::CrashStateId> left_by_power_cut;
+  // Of a boot behind a power cut: what it began with may be broken, and no fault of its own.
+  bool begins_as_crash_state = false;
   // Of a recording of a recovery; SAME_RECOVERY needs it.
   std::optional<RecordedRecovery> recovery;
   // Called at the end with all states and verdicts; may add to the report.
@@ -36,6 +43,9 @@ struct DiskCheckOptions {
   // The command that writes the image of a state.
   std::function<std::string(const std::string& id)> command_for;
 };
+
+// How many of the scenario's steps were carried out.
+int StepsRun(const Recording& manifest);
 
 // Whether a check asks for an oracle.
 bool Asks(const Check& check, Oracle oracle);

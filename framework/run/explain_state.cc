@@ -101,12 +101,26 @@ class Explainer {
       AddVerdict(SAME_RECOVERY, RECOVERY_DIFFERS, verdict.same_recovery,
                  verdict.same_recovery_evidence, said);
     }
+    if (recovered && Asks(judge_.check(), GUARANTEES)) AddGuarantees(verdict, said);
     if (!verdict.order_decides) return;
     for (auto& one : said.verdicts) {
       one.outcome = "unknown";
       one.finding_class = FINDING_UNSPECIFIED;
     }
     fsck.evidence = "the order of two overlapping writes is not known, and the verdict hangs on it";
+  }
+
+  // Observations: what is broken is no finding.
+  static void AddGuarantees(const StateVerdict& verdict, StateExplanation& said) {
+    StateExplanation::Verdict& one = said.verdicts.emplace_back();
+    one.oracle = GUARANTEES;
+    one.outcome = verdict.guarantee_answers == nullptr ? "not judged" : "nothing broken";
+    if (verdict.guarantee_answers == nullptr) return;
+    for (const auto& [guarantee, evidence] : verdict.guarantee_answers->evidence) {
+      one.outcome = "observed";
+      one.evidence += fmt::format("{}{}: {}", one.evidence.empty() ? "" : "\n",
+                                  GuaranteeReport::Guarantee_Name(guarantee), evidence);
+    }
   }
 
   workload::ObligationKey KeyOfCut() const {

@@ -130,6 +130,22 @@ std::string FaultStepInWords(const Step& step) {
   }
 }
 
+std::string MomentInWords(const When& when) {
+  switch (when.moment_case()) {
+    case When::kAfterMark:
+      return fmt::format("a mark \"{}\"", when.after_mark());
+    case When::kAfterOperations:
+      return fmt::format("{} operations of workloads", when.after_operations());
+    case When::kGuestMs:
+      return fmt::format("{} ms of the guest's time", when.guest_ms());
+    case When::kKernelLog:
+      return fmt::format("a line of the kernel's log that matches \"{}\"", when.kernel_log());
+    case When::MOMENT_NOT_SET:
+      break;
+  }
+  return "a moment";
+}
+
 FaultSteps::FaultSteps(const Scenario& scenario, vm::Machine& machine, Ask ask)
     : scenario_(scenario), machine_(machine), ask_(std::move(ask)) {
   size_t index = 0;
@@ -311,9 +327,10 @@ Status FaultSteps::TakeRequestErrors() {
   return OkStatus();
 }
 
-Status FaultSteps::Finish() {
+Result<std::vector<int>> FaultSteps::Finish() {
+  std::vector<int> never;
   const bool any = std::any_of(scenario_.step().begin(), scenario_.step().end(), IsFaultStep);
-  if (!any) return OkStatus();
+  if (!any) return never;
   PP_RETURN_IF_ERROR(TakeRequestErrors());
   GuestRequest request;
   request.mutable_disarm_faults();
@@ -324,18 +341,21 @@ Status FaultSteps::Finish() {
       return InternalError("the guest reports a fault of a step that there is not");
     }
     const Step& step = scenario_.step(number - 1);
+    if (!report.done() && report.problem().empty()) {
+      never.push_back(number);
+      continue;
+    }
     if (!report.done()) {
-      return GuestError(fmt::format(
-          "step {}, {}: {}", number, FaultStepInWords(step),
-          report.problem().empty() ? "its moment (`when`) never came before the last step ended"
-                                   : report.problem()));
+      return GuestError(
+          fmt::format("step {}, {}: {}", number, FaultStepInWords(step), report.problem()));
     }
     RecordedFault& fault = Keep(step, number);
     fault.set_guest_ms(report.guest_ms());
     fault.set_operations(report.operations());
     *fault.mutable_table() = report.table();
   }
-  return OkStatus();
+  std::sort(never.begin(), never.end());
+  return never;
 }
 
 }  // namespace plugpull::run

@@ -27,6 +27,9 @@ bool IsFaultStep(const Step& step);
 // "fault on vol: layer below becomes error".
 std::string FaultStepInWords(const Step& step);
 
+// "100 operations of workloads".
+std::string MomentInWords(const When& when);
+
 // Lives no longer than the scenario and the machine.
 class FaultSteps {
  public:
@@ -39,8 +42,9 @@ class FaultSteps {
   Status TryAll(const std::string& kernel_release);
   // `number`: of the step, from 1.
   Status Run(const Step& step, int number, Millis timeout);
-  // After the last step. A guest error when the moment of a fault never came.
-  Status Finish();
+  // After the last step. Numbers of the steps whose moment (`when`) never came, in their order; a
+  // guest error when it came and the fault could not be done.
+  Result<std::vector<int>> Finish();
   // Where the guest has the disks that were plugged in again.
   const std::map<std::string, std::string>& devices() const { return devices_; }
   // In the order in which they happened.

@@ -146,6 +146,7 @@ Result<HostView> GuestOracles::Recover(const StateSpec& spec) {
   if (!scanned.ok()) return scanned.error();
   view.recovery = recovery.outcome;
   fast_commits_ = recovery.fast_commits;
+  view.fast_commits = recovery.fast_commits;
   view.orphans = SaysOrphans(recovery.evidence);
   if (recovery.outcome != Outcome::kHolds) view.evidence = std::move(recovery.evidence);
   return view;

@@ -2,6 +2,7 @@
 #include "framework/run/guest_session.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "framework/image/poison.h"
 #include "framework/scenario/validate.h"
 #include "framework/workload/generator.h"
+#include "framework/workload/guarantee_generator.h"
 #include "vm/qemu/qemu_machine.h"
 
 namespace plugpull::run {
@@ -57,6 +59,8 @@ std::string StepWord(const Step& step) {
     case Step::kAgentWait:
     case Step::kAgentStop:
       return AgentStepInWords(step);
+    case Step::kPowerCut:
+      return "power_cut";
     case Step::KIND_NOT_SET:
       break;
   }
@@ -80,9 +84,9 @@ Status Poison(int fd, Bytes size, uint64_t seed) {
 
 }  // namespace
 
-std::optional<uint64_t> PoisonSeed(const scenario::Plan& plan, const Disk& disk) {
+std::optional<uint64_t> PoisonSeed(const Scenario& scenario, const Disk& disk) {
   if (disk.fill() != Disk::POISON) return std::nullopt;
-  return DeriveSeed(plan.scenario().seed(), "poison " + disk.name());
+  return DeriveSeed(scenario.seed(), "poison " + disk.name());
 }
 
 bool HasLog(const Disk& disk) {
@@ -96,27 +100,34 @@ bool SendsFlushes(const Disk& disk) {
 }
 
 Result<std::unique_ptr<GuestSession>> GuestSession::Start(
-    const scenario::Plan& plan, const GuestImage& image, const std::string& scratch_folder,
-    const std::string& console_log, bool interactive, const vm::MachineFactory& start_machine,
+    const Scenario& scenario, BootStart start, const GuestImage& image,
+    const std::string& scratch_folder, const std::string& console_log, bool interactive,
+    const vm::MachineFactory& start_machine,
     const std::function<void(const std::string&)>& progress) {
-  auto session = std::unique_ptr<GuestSession>(new GuestSession(plan, progress));
+  auto session = std::unique_ptr<GuestSession>(new GuestSession(scenario, progress));
+  session->first_workload_ = start.first_workload;
+  session->later_boot_ = start.later;
   vm::MachineOptions options;
   options.kernel_image = image.kernel_image;
   options.initramfs = image.initramfs;
   options.accelerator = image.accelerator;
-  const Guest& guest = plan.scenario().guest();
+  const Guest& guest = scenario.guest();
   options.memory_mib = guest.memory_mib();
   options.cpus = guest.cpus();
   options.warped_clock = guest.clock() == Guest::WARPED;
   options.kernel_arguments.assign(guest.kernel_argument().begin(), guest.kernel_argument().end());
   options.console_log = console_log;
   options.interactive = interactive;
-  for (const Disk& disk : plan.scenario().disk()) {
+  for (const Disk& disk : scenario.disk()) {
     DiskFiles files;
     const Bytes size = Mebibytes(disk.size_mib()) + (HasLog(disk) ? kStripBytes : Bytes(0));
-    PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
-    if (const auto seed = PoisonSeed(plan, disk)) {
-      PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+    if (const auto there = start.files.find(disk.name()); there != start.files.end()) {
+      files.data = std::move(there->second.data);
+    } else {
+      PP_ASSIGN_OR_RETURN(files.data, os::MakeScratchFile(scratch_folder, size));
+      if (const auto seed = PoisonSeed(scenario, disk)) {
+        PP_RETURN_IF_ERROR(Poison(files.data.get(), Mebibytes(disk.size_mib()), *seed));
+      }
     }
     if (disk.host_log()) {
       PP_ASSIGN_OR_RETURN(files.host_log, os::MakeScratchFile(scratch_folder, Bytes(0)));
@@ -130,22 +141,27 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
     session->files_[disk.name()] = std::move(files);
   }
   progress(fmt::format("booting {} under {}", guest.kernel(), image.accelerator));
-  const vm::MachineFactory& start =
+  const vm::MachineFactory& start_it =
       start_machine ? start_machine : vm::MachineFactory(vm::StartQemu);
-  PP_ASSIGN_OR_RETURN(session->machine_, start(options));
+  PP_ASSIGN_OR_RETURN(session->machine_, start_it(options));
   PP_ASSIGN_OR_RETURN(const Hello hello, session->machine_->WaitForHello(
                                              os::Deadline::After(Millis(guest.boot_timeout_ms()))));
   session->kernel_release_ = hello.kernel_release();
   PP_RETURN_IF_ERROR(session->SetUpDisks());
-  session->faults_.emplace(plan.scenario(), *session->machine_,
+  session->faults_.emplace(scenario, *session->machine_,
                            [raw = session.get()](GuestRequest request, Millis timeout) {
                              return raw->Ask(std::move(request), timeout);
                            });
-  session->agents_.emplace(plan.scenario(),
+  session->agents_.emplace(session->scenario_,
                            [raw = session.get()](GuestRequest request, Millis timeout) {
                              return raw->Ask(std::move(request), timeout);
                            });
   PP_RETURN_IF_ERROR(session->faults_->TryAll(session->kernel_release_));
+  for (const std::string& disk : start.base_is_now) {
+    session->has_base_.insert(disk);
+    PP_RETURN_IF_ERROR(session->Mark(disk, "base", disk));
+    PP_RETURN_IF_ERROR(session->Drain(disk));
+  }
   return session;
 }
 
@@ -164,14 +180,14 @@ Result<Answer> GuestSession::Ask(GuestRequest request, Millis timeout,
 }
 
 const Disk& GuestSession::FindDisk(const std::string& name) const {
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     if (disk.name() == name) return disk;
   }
   PP_CHECK(false);  // plans are validated
 }
 
 Status GuestSession::SetUpDisks() {
-  for (const Disk& disk : plan_.scenario().disk()) {
+  for (const Disk& disk : scenario_.disk()) {
     GuestRequest request;
     SetUpDisk& set_up = *request.mutable_set_up_disk();
     set_up.set_disk(disk.name());
@@ -182,7 +198,7 @@ Status GuestSession::SetUpDisks() {
       set_up.set_strip_sectors(ToSectors(kStripBytes).value);
     }
     for (const Layer& layer : disk.layer()) {
-      *set_up.add_layer() = GuestLayerOf(plan_.scenario(), layer);
+      *set_up.add_layer() = GuestLayerOf(scenario_, layer);
     }
     auto answer = Ask(std::move(request), kControlTimeout);
     if (!answer.ok()) return WithContext(std::move(answer).error(), "disk " + disk.name());
@@ -193,17 +209,47 @@ Status GuestSession::SetUpDisks() {
 }
 
 Status GuestSession::RunSteps() {
-  int number = 0;
-  for (const Step& step : plan_.scenario().step()) {
-    ++number;
+  step_number_ = 0;
+  for (const Step& step : scenario_.step()) {
+    ++step_number_;
+    if (step.has_power_cut()) {
+      power_cut_ = &step;  // now, or while the next step runs; that is the last one either way
+      continue;
+    }
     const std::string word = StepWord(step);
     progress_(word);
-    Status status = RunAndNote(step, number, Millis(step.timeout_ms()));
+    Status status = RunAndNote(step, step_number_, Millis(step.timeout_ms()));
     if (!status.ok())
-      return WithContext(std::move(status).error(), fmt::format("step {}, {}", number, word));
+      return WithContext(std::move(status).error(), fmt::format("step {}, {}", step_number_, word));
+    if (!unmet_.empty()) break;
   }
   progress_("draining the log");
-  return Finish();
+  if (power_cut_ != nullptr && unmet_.empty()) {
+    const Status cut = LosePower();
+    return cut.ok() ? cut : WithContext(cut.error(), "power_cut");
+  }
+  Status finished = Finish();
+  if (finished.ok() || unmet_.empty()) return finished;
+  // Without a recording there is no report of the demand: it is said here.
+  const UnmetDemand& unmet = unmet_.front();
+  return WithContext(std::move(finished).error(),
+                     fmt::format("after step {}, {}, which asked for {}, and {}", unmet.step(),
+                                 unmet.what(), unmet.asked(), unmet.came()));
+}
+
+void GuestSession::Unmet(const std::string& asked, const std::string& came) {
+  UnmetBy(step_number_, asked, came);
+}
+
+void GuestSession::UnmetBy(int number, const std::string& asked, const std::string& came) {
+  const Step& step = scenario_.step(number - 1);
+  UnmetDemand& unmet = unmet_.emplace_back();
+  unmet.set_step(static_cast<uint32_t>(number));
+  if (step.line() > 0) unmet.set_line(step.line());
+  unmet.set_what(StepWord(step));
+  unmet.set_asked(asked);
+  unmet.set_came(came);
+  unmet.set_steps_left(static_cast<uint32_t>(scenario_.step_size() - step_number_));
 }
 
 Status GuestSession::RunAndNote(const Step& step, int number, Millis timeout) {
@@ -246,6 +292,7 @@ Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
     case Step::kAgentWait:
     case Step::kAgentStop:
       return agents_->Run(step, timeout);
+    case Step::kPowerCut:
     case Step::KIND_NOT_SET:
       break;
   }
@@ -271,24 +318,22 @@ Status GuestSession::Mkfs(const MkfsStep& step, Millis timeout) {
   run.add_argv(devices_.at(step.disk()));
   run.add_environment(kMkfsTime);
   run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
-  const auto output = RunToExit(std::move(request), timeout, 0);
-  return output.ok() ? OkStatus() : Status(output.error());
+  PP_ASSIGN_OR_RETURN(const Answer answer, RunToEnd(std::move(request), timeout));
+  if (answer.exit_status() == 0) return OkStatus();
+  return GuestError(fmt::format("mkfs.ext4 ended with status {}; it said:\n{}",
+                                answer.exit_status(), Tail(answer.output())));
 }
 
-Result<std::string> GuestSession::RunToExit(GuestRequest request, Millis timeout, int expected) {
+Result<Answer> GuestSession::RunToEnd(GuestRequest request, Millis timeout) {
   const std::string program = request.run_program().argv(0);
   // The guest ends the program at the timeout; it gets a little longer to say so.
-  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(request), timeout + kControlTimeout));
+  PP_ASSIGN_OR_RETURN(Answer answer, Ask(std::move(request), timeout + kControlTimeout));
   if (answer.timed_out()) {
     return GuestError(
         fmt::format("{} did not end within {} ms (timeout_ms of the step); it said:\n{}", program,
                     timeout.count(), Tail(answer.output())));
   }
-  if (answer.exit_status() != expected) {
-    return GuestError(fmt::format("{} ended with status {}, expected {}; it said:\n{}", program,
-                                  answer.exit_status(), expected, Tail(answer.output())));
-  }
-  return answer.output();
+  return answer;
 }
 
 Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
@@ -312,13 +357,16 @@ Status GuestSession::MountDisk(const MountStep& step, Millis timeout) {
     return GuestError(answer.error().message());
   }
   if (got != step.expect_errno()) {
-    return GuestError(fmt::format(
-        "mount said {}, the scenario expects {}{}", got.empty() ? "nothing was wrong" : got,
-        step.expect_errno().empty() ? "that it succeeds" : step.expect_errno(),
-        answer.has_error() ? ": " + answer.error().message() : ""));
+    Unmet(step.expect_errno().empty() ? "a mount that succeeds" : step.expect_errno(),
+          got.empty() ? "it was mounted"
+                      : fmt::format("the mount said {}: {}", got, answer.error().message()));
   }
   if (got.empty()) {
     mounts_[step.at()] = step.disk();
+    // A mount that replays a journal ends with a forced write of the journal's superblock, and the
+    // first commit writes that again, plainly: without a drain between, nobody could tell from the
+    // log which of the two came first (jbd2_journal_commit_transaction in fs/jbd2/commit.c).
+    if (later_boot_ && HasLog(disk)) PP_RETURN_IF_ERROR(Drain(disk.name()));
     for (const std::string& option : step.option()) {
       if (option.find("data=writeback") != std::string::npos) writeback_.insert(step.disk());
     }
@@ -341,10 +389,13 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
   trace.set_at(step.at());
   trace.set_disk(disk.name());
   trace.set_seed(step.seed());
-  trace.set_workload(static_cast<uint32_t>(traces_.size()));
+  trace.set_workload(first_workload_ + static_cast<uint32_t>(traces_.size()));
   trace.set_reuses_freed_blocks_early(writeback_.contains(disk.name()));
-  PP_ASSIGN_OR_RETURN(const auto operations,
-                      workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
+  PP_ASSIGN_OR_RETURN(
+      const auto operations,
+      step.has_guarantees()
+          ? workload::GenerateGuarantees(step.guarantees(), step.seed(), trace.workload())
+          : workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
   trace.mutable_operation()->Assign(operations.begin(), operations.end());
   GuestRequest request;
   RunWorkload& run = *request.mutable_run_workload();
@@ -355,16 +406,27 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
     run.set_mark_disk(disk.name());
     if (!SendsFlushes(disk)) run.set_drain_every_bytes(kDrainEvery.value);
   }
+  const bool may_stop = power_cut_ != nullptr;
+  if (may_stop) *run.mutable_stop_when() = power_cut_->when();
   const auto keep = [&](const Progress& progress) {
     trace.mutable_result()->MergeFrom(progress.result());
   };
   const auto answer = Ask(std::move(request), timeout, keep);
   if (!answer.ok()) return answer.error();
+  if (may_stop && trace.result_size() <= trace.operation_size()) {
+    // The guest stopped between two operations, so no other had begun.
+    trace.mutable_operation()->DeleteSubrange(trace.result_size(),
+                                              trace.operation_size() - trace.result_size());
+  }
   if (trace.result_size() != trace.operation_size()) {
     return InternalError(fmt::format("the guest reported {} of {} operations", trace.result_size(),
                                      trace.operation_size()));
   }
   traces_.push_back(std::move(trace));
+  if (may_stop && !answer->stopped()) {
+    UnmetBy(step_number_ - 1, MomentInWords(power_cut_->when()),
+            "that never came before the workload ended");
+  }
   return OkStatus();
 }
 
@@ -374,13 +436,14 @@ Status GuestSession::RunCommand(const CommandStep& step, Millis timeout) {
   *run.mutable_argv() = step.argv();
   run.set_timeout_ms(static_cast<uint32_t>(timeout.count()));
   run.set_mark_disk(step.mark_disk());
-  PP_ASSIGN_OR_RETURN(const std::string output,
-                      RunToExit(std::move(request), timeout, static_cast<int>(step.expect_exit())));
-  if (!RE2::PartialMatch(output, "(?m)" + step.expect_output())) {
-    return GuestError(
-        fmt::format("{} printed nothing that matches \"{}\" (expect_output); it "
-                    "said:\n{}",
-                    step.argv(0), step.expect_output(), Tail(output)));
+  PP_ASSIGN_OR_RETURN(const Answer answer, RunToEnd(std::move(request), timeout));
+  const std::string said = "; it said:\n" + Tail(answer.output());
+  if (answer.exit_status() != static_cast<int>(step.expect_exit())) {
+    Unmet(fmt::format("exit status {}", step.expect_exit()),
+          fmt::format("{} ended with status {}{}", step.argv(0), answer.exit_status(), said));
+  } else if (!RE2::PartialMatch(answer.output(), "(?m)" + step.expect_output())) {
+    Unmet(fmt::format("output that matches \"{}\"", step.expect_output()),
+          fmt::format("{} printed nothing that matches{}", step.argv(0), said));
   }
   return OkStatus();
 }
@@ -410,25 +473,34 @@ Status GuestSession::CheckKernelLog(const KernelLogStep& step, Millis timeout) {
     }
     return nullptr;
   };
-  std::string shown;
-  for (const KernelLine& line : answer.kernel_line()) shown += line.text() + "\n";
-  for (const std::string& pattern : step.has()) {
-    if (find(pattern) != nullptr) continue;
-    return GuestError(fmt::format("no line of the kernel's log matches \"{}\"; it logged:\n{}",
-                                  pattern, Tail(shown)));
-  }
+  std::vector<std::string> asked;
+  std::vector<std::string> came;
   for (const std::string& pattern : step.lacks()) {
     if (const KernelLine* line = find(pattern)) {
-      return GuestError(
-          fmt::format("a line of the kernel's log matches \"{}\": {}", pattern, line->text()));
+      asked.push_back(fmt::format("no line of the kernel's log that matches \"{}\"", pattern));
+      came.push_back("it logged: " + line->text());
     }
   }
-  if (answer.kernel_log_cut() && step.lacks_size() > 0) {
+  bool absent = false;  // something was looked for and is not there
+  for (const std::string& pattern : step.has()) {
+    if (find(pattern) != nullptr) continue;
+    asked.push_back(fmt::format("a line of the kernel's log that matches \"{}\"", pattern));
+    absent = true;
+  }
+  // A line that is there is there, but what is not found may be among those that are lost.
+  if (answer.kernel_log_cut() && (absent || (step.lacks_size() > 0 && came.empty()))) {
     return GuestError(
         "the kernel has logged more than its buffer holds, so nothing can be said of "
         "what it did not log; ask more often, or enlarge it with kernel_argument: "
         "\"log_buf_len=16M\"");
   }
+  if (asked.empty()) return OkStatus();
+  if (absent) {
+    std::string shown;
+    for (const KernelLine& line : answer.kernel_line()) shown += "\n" + line.text();
+    came.push_back(shown.empty() ? "it logged nothing" : "it logged:" + Tail(shown));
+  }
+  Unmet(fmt::format("{}", fmt::join(asked, ", and ")), fmt::format("{}", fmt::join(came, "\n")));
   return OkStatus();
 }
 
@@ -456,23 +528,24 @@ std::optional<image::Fingerprint> GuestSession::ContentOf(const std::string& dis
   return found->second;
 }
 
+Status GuestSession::FinishFaults() {
+  PP_ASSIGN_OR_RETURN(const std::vector<int> never, faults_->Finish());
+  if (!unmet_.empty()) return OkStatus();  // the steps ended early; it may have been still to come
+  for (const int number : never) {
+    UnmetBy(number, MomentInWords(scenario_.step(number - 1).when()),
+            "that never came before the last step ended");
+  }
+  return OkStatus();
+}
+
 Status GuestSession::Finish() {
   PP_RETURN_IF_ERROR(agents_->Finish());
-  PP_RETURN_IF_ERROR(faults_->Finish());
-  for (const Disk& disk : plan_.scenario().disk()) {
+  PP_RETURN_IF_ERROR(FinishFaults());
+  for (const Disk& disk : scenario_.disk()) {
     if (!HasLog(disk)) continue;
     PP_RETURN_IF_ERROR(Mark(disk.name(), "end", disk.name()));
     PP_RETURN_IF_ERROR(Drain(disk.name()));
-    GuestRequest query;
-    query.mutable_query_disk()->set_disk(disk.name());
-    PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
-    if (answer.disk_status().logging_disabled()) {
-      incomplete_reason_ = fmt::format(
-          "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the "
-          "guest "
-          "ran out of memory; raise log_size_mib or guest.memory_mib",
-          disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
-    }
+    PP_RETURN_IF_ERROR(CheckLogging(disk));
     if (FileIsImage(disk)) continue;
     GuestRequest read_back;
     read_back.mutable_read_back_disk()->set_disk(disk.name());
@@ -484,6 +557,40 @@ Status GuestSession::Finish() {
   request.set_id(~0ULL);
   PP_RETURN_IF_ERROR(machine_->Send(request));
   return machine_->WaitForEnd(os::Deadline::After(kControlTimeout));
+}
+
+Status GuestSession::CheckLogging(const Disk& disk) {
+  GuestRequest query;
+  query.mutable_query_disk()->set_disk(disk.name());
+  PP_ASSIGN_OR_RETURN(const Answer answer, Ask(std::move(query), kControlTimeout));
+  if (answer.disk_status().logging_disabled()) {
+    incomplete_reason_ = fmt::format(
+        "logging of disk {} stopped after {} entries: the log device ({} MiB) is full or the guest "
+        "ran out of memory; raise log_size_mib or guest.memory_mib",
+        disk.name(), answer.disk_status().logged_entries(), disk.log_size_mib());
+  }
+  return OkStatus();
+}
+
+Status GuestSession::LosePower() {
+  PP_RETURN_IF_ERROR(FinishFaults());
+  GuestRequest request;
+  request.mutable_prepare_power_cut();
+  const auto answer = Ask(std::move(request), kControlTimeout);
+  if (!answer.ok()) return answer.error();
+  for (const Disk& disk : scenario_.disk()) {
+    if (HasLog(disk)) PP_RETURN_IF_ERROR(CheckLogging(disk));
+  }
+  machine_.reset();
+  return OkStatus();
+}
+
+std::map<std::string, DiskFiles> GuestSession::TakeUnloggedFiles() {
+  std::map<std::string, DiskFiles> unlogged;
+  for (const Disk& disk : scenario_.disk()) {
+    if (!HasLog(disk)) unlogged[disk.name()] = std::move(files_.at(disk.name()));
+  }
+  return unlogged;
 }
 
 Status GuestSession::RunShell() {

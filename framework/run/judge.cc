@@ -44,6 +44,12 @@ struct SameRecoveryKeyHash {
     return key.image.low ^ (key.as_image ? 0x9e3779b97f4a7c15ULL : 0);
   }
 };
+// What the content oracle says, and what it observed of durability.
+struct ContentSaid {
+  Said said;
+  oracle::GuaranteeAnswers answers;
+  bool hidden = false;  // unknown, for what would have answered cannot be read in this image
+};
 struct ContentKeyHash {
   size_t operator()(const ContentKey& key) const {
     return key.image.low ^ (key.obligations.ended_count * 0x9e3779b97f4a7c15ULL) ^
@@ -74,15 +80,20 @@ struct Judge::Impl {
   // Without deduplication: e2fsck looks once at an image of the sample, however many states have
   // it.
   std::unordered_set<Fingerprint, FingerprintHash> seen = {};  // guarded by mutex
-  Once<ContentKey, ContentKeyHash, Said> contents = {};
+  Once<ContentKey, ContentKeyHash, ContentSaid> contents = {};
+  Once<ContentKey, ContentKeyHash, oracle::GuaranteeAnswers> guarantees = {};
+  Once<Fingerprint, FingerprintHash, Said> promised = {};    // by recovered image
   Once<Fingerprint, FingerprintHash, Said> stale_data = {};  // by recovered image
   Once<SameRecoveryKey, SameRecoveryKeyHash, Said> same_recoveries = {};
   std::atomic<uint64_t> recoveries_compared = 0;
   std::atomic<uint64_t> content_checks = 0;
   std::atomic<uint64_t> stale_data_checks = 0;
+  std::atomic<uint64_t> guarantee_checks = 0;
 
   std::mutex mutex = {};       // of what follows
   std::deque<Said> kept = {};  // of single states; addresses stay
+  std::deque<ContentSaid> kept_contents = {};
+  std::deque<oracle::GuaranteeAnswers> kept_answers = {};
   std::optional<Error> failure = {};
   EngineCounts counts = {};
   std::atomic<uint64_t> done = 0;
@@ -103,6 +114,16 @@ struct Judge::Impl {
   const Said& Keep(Said said) {
     const std::lock_guard lock(mutex);
     return kept.emplace_back(std::move(said));
+  }
+
+  const ContentSaid& Keep(ContentSaid said) {
+    const std::lock_guard lock(mutex);
+    return kept_contents.emplace_back(std::move(said));
+  }
+
+  const oracle::GuaranteeAnswers& Keep(oracle::GuaranteeAnswers answers) {
+    const std::lock_guard lock(mutex);
+    return kept_answers.emplace_back(std::move(answers));
   }
 
   bool IsNew(const Fingerprint& recovered) {
@@ -173,19 +194,56 @@ struct Judge::Impl {
     StateEngine engine;
     std::optional<workload::ObligationTracker> tracker = {};
     oracle::ContentMemo memo = {};
+    // One of each promise.
+    std::deque<workload::ObligationTracker> promised = {};
+    std::deque<oracle::ContentMemo> promised_memo = {};
   };
 
-  Said Content(Tools& tools, const workload::ObligationKey& key) {
+  bool HasPromises() const { return options.promises != nullptr && !options.promises->empty(); }
+
+  // What is owed to earlier boots: the first that is not kept.
+  Said Promised(Tools& tools) {
+    Said all;
+    for (size_t i = 0; i < options.promises->size(); ++i) {
+      const KeptPromise& promise = (*options.promises)[i];
+      Said said = Owed(tools.promised[i], promise.key, tools.promised_memo[i], tools.engine).said;
+      if (Worse(all.outcome, said.outcome) == all.outcome) continue;
+      all.outcome = said.outcome;
+      all.evidence = fmt::format("of boot {}: {}", promise.boot, said.evidence);
+    }
+    return all;
+  }
+
+  ContentSaid Content(Tools& tools, const workload::ObligationKey& key) {
+    return Owed(*tools.tracker, key, tools.memo, tools.engine);
+  }
+
+  ContentSaid Owed(workload::ObligationTracker& tracker, const workload::ObligationKey& key,
+                   oracle::ContentMemo& memo, StateEngine& engine) {
     ++content_checks;
-    const auto owed = tools.tracker->At(key);
-    if (!owed.ok()) return {Outcome::kUnknown, owed.error().ToString()};
-    auto view = tools.engine.OpenRecovered();
+    const auto owed = tracker.At(key);
+    if (!owed.ok()) return {{Outcome::kUnknown, owed.error().ToString()}, {}, false};
+    auto view = engine.OpenRecovered();
     if (!view.ok()) {
       if ((*owed)->names.empty() && (*owed)->files.empty()) return {};
-      return {Outcome::kViolated, view.error().message};
+      ContentSaid said{{Outcome::kViolated, view.error().message}, {}, false};
+      for (const auto guarantee : {GuaranteeReport::FSYNC_NAME, GuaranteeReport::FSYNC_SIZE,
+                                   GuaranteeReport::FSYNC_DATA}) {
+        said.answers.unknown.Add(guarantee);
+      }
+      return said;
     }
-    const oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &tools.memo);
-    return {verdict.outcome, verdict.evidence};
+    oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &memo);
+    const bool hidden = verdict.outcome == Outcome::kUnknown;
+    return {{verdict.outcome, std::move(verdict.evidence)}, std::move(verdict.answers), hidden};
+  }
+
+  oracle::GuaranteeAnswers Guarantees(Tools& tools, const workload::ObligationKey& key) {
+    ++guarantee_checks;
+    auto view = tools.engine.OpenRecovered();
+    // Nothing was asked of an image that nobody can open; its structure does not hold.
+    if (!view.ok()) return {};
+    return oracle::JudgeGuarantees(*options.guarantees, key, *view);
   }
 
   Result<StateVerdict> JudgeState(Tools& tools, const StateSpec& spec) {
@@ -197,13 +255,16 @@ struct Judge::Impl {
     Doubt(verdict.content, verdict.content_evidence);
     Doubt(verdict.stale_data, verdict.stale_evidence);
     Doubt(verdict.same_recovery, verdict.same_recovery_evidence);
+    verdict.content_answers = nullptr;
+    verdict.guarantee_answers = nullptr;
     return verdict;
   }
 
   void Doubt(Outcome& outcome, const std::string*& evidence) {
     if (outcome != Outcome::kViolated) return;
     outcome = Outcome::kUnknown;
-    evidence = &Keep({outcome, oracle::kFastCommitDoubt + (evidence ? *evidence : "")}).evidence;
+    evidence =
+        &Keep(Said{outcome, oracle::kFastCommitDoubt + (evidence ? *evidence : "")}).evidence;
   }
 
   Result<StateVerdict> JudgeRecovered(Tools& tools, const StateSpec& spec,
@@ -236,10 +297,32 @@ struct Judge::Impl {
     if (options.content && tools.tracker) {
       const auto& key = keys[spec.cut];
       const auto compute = [&] { return Content(tools, key); };
-      const Said& said = options.deduplicate ? contents.Get({recovered.fingerprint, key}, compute)
-                                             : Keep(compute());
-      verdict.content = said.outcome;
-      verdict.content_evidence = &said.evidence;
+      const ContentSaid& content = options.deduplicate
+                                       ? contents.Get({recovered.fingerprint, key}, compute)
+                                       : Keep(compute());
+      // What a condemned image hides, where nothing that can be read is wrong, is no question that
+      // stays open: the image is no file system that anybody relies on.
+      if (!content.hidden || verdict.structure != Outcome::kViolated) {
+        verdict.content = content.said.outcome;
+        verdict.content_evidence = &content.said.evidence;
+      }
+      verdict.content_answers = &content.answers;
+    }
+    if (options.guarantees != nullptr && tools.tracker && verdict.structure == Outcome::kHolds) {
+      const auto& key = keys[spec.cut];
+      const auto compute = [&] { return Guarantees(tools, key); };
+      verdict.guarantee_answers = options.deduplicate
+                                      ? &guarantees.Get({recovered.fingerprint, key}, compute)
+                                      : &Keep(compute());
+    }
+    if (options.content && HasPromises()) {
+      const auto compute = [&] { return Promised(tools); };
+      const Said& said =
+          options.deduplicate ? promised.Get(recovered.fingerprint, compute) : Keep(compute());
+      if (Worse(verdict.content, said.outcome) != verdict.content) {
+        verdict.content = said.outcome;
+        verdict.content_evidence = &said.evidence;
+      }
     }
     return verdict;
   }
@@ -252,6 +335,12 @@ struct Judge::Impl {
     RecoveryMemo* memo = options.deduplicate ? &recoveries : nullptr;
     Tools tools{.engine = {space, journal, base_extents, fsck, options.engine, memo}};
     if (obligations != nullptr) tools.tracker.emplace(*obligations);
+    if (HasPromises()) {
+      for (const KeptPromise& promise : *options.promises) {
+        tools.promised.emplace_back(promise.index);
+        tools.promised_memo.emplace_back();
+      }
+    }
     for (size_t start; (start = next.fetch_add(kChunk)) < states.size() && !Failed();) {
       const size_t end = std::min(start + kChunk, states.size());
       for (size_t i = start; i < end; ++i) {
@@ -324,6 +413,7 @@ Judge::~Judge() = default;
 uint64_t Judge::content_checks() const { return impl_->content_checks; }
 uint64_t Judge::stale_data_checks() const { return impl_->stale_data_checks; }
 uint64_t Judge::recoveries_compared() const { return impl_->recoveries_compared; }
+uint64_t Judge::guarantee_checks() const { return impl_->guarantee_checks; }
 const EngineCounts& Judge::counts() const { return impl_->counts; }
 
 Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& states) {
@@ -336,6 +426,8 @@ Result<std::vector<StateVerdict>> Judge::Run(const std::vector<StateSpec>& state
     impl_->structures.clear();
     impl_->seen.clear();
     impl_->contents.clear();
+    impl_->promised.clear();
+    impl_->guarantees.clear();
     impl_->stale_data.clear();
     impl_->same_recoveries.clear();
     verdicts = impl_->JudgeAll(states);

@@ -15,9 +15,11 @@
 #include "framework/image/fingerprint.h"
 #include "framework/oracle/content.h"
 #include "framework/oracle/fsck.h"
+#include "framework/oracle/guarantees.h"
 #include "framework/oracle/same_recovery.h"
 #include "framework/oracle/stale_data.h"
 #include "framework/os/file.h"
+#include "framework/run/promises.h"
 #include "framework/run/state_engine.h"
 #include "framework/workload/obligations.h"
 
@@ -26,11 +28,15 @@ namespace plugpull::run {
 struct JudgeOptions {
   bool fsck = true;
   bool content = true;
+  // What earlier boots had made durable, judged with content; outlives the judge. May be null.
+  const std::vector<KeptPromise>* promises = nullptr;
   // What the workload wrote, for the stale data oracle; outlives the judge. Null: it is not asked.
   const oracle::StaleDataIndex* stale_data = nullptr;
   // What a recorded recovery comes to when it is not cut; outlives the judge. Null: it is not
   // asked.
   const oracle::SameRecovery* same_recovery = nullptr;
+  // What the workload asks about power cuts; outlives the judge. Null: it is not asked.
+  const std::vector<workload::GuaranteeQuestion>* guarantees = nullptr;
   unsigned jobs = 1;  // threads, at least 1
   EngineOptions engine;
   bool deduplicate = true;  // false: every state is judged, whatever others recovered to
@@ -58,13 +64,18 @@ struct StateVerdict {
   const std::string* same_recovery_evidence = nullptr;
   const std::string* kernel_evidence = nullptr;
   const std::string* command_evidence = nullptr;
+  // What the content oracle and the guarantees oracle observed; null where they were not asked.
+  // Guarantees are asked of images whose structure holds.
+  const oracle::GuaranteeAnswers* content_answers = nullptr;
+  const oracle::GuaranteeAnswers* guarantee_answers = nullptr;
 
   oracle::Outcome Worst() const;
 };
 
 class Judge {
  public:
-  // All references outlive the judge. `obligations` may be null: then content is not judged.
+  // All references outlive the judge. `obligations` may be null: then the content of this boot's
+  // own workload is not judged.
   // `base_extents`: where the space's base may be other than zero.
   Judge(const crashstate::CrashSpace& space, const ext4::JournalLayout& journal,
         const std::vector<os::Extent>& base_extents, const workload::ObligationIndex* obligations,
@@ -78,6 +89,7 @@ class Judge {
   uint64_t content_checks() const;
   uint64_t stale_data_checks() const;
   uint64_t recoveries_compared() const;
+  uint64_t guarantee_checks() const;
   // Of all threads, after Run. When e2fsck does not confirm an image of the sample that was passed
   // in process, Run begins again and has e2fsck judge every image; both are counted.
   const EngineCounts& counts() const;

@@ -114,6 +114,8 @@ const char* InWords(Oracle oracle) {
       return "stale data";
     case SAME_RECOVERY:
       return "same recovery";
+    case GUARANTEES:
+      return "guarantees";
     default:
       return "fsck";
   }

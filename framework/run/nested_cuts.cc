@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <array>
+#include <iterator>
 #include <optional>
 
 #include "framework/base/prng.h"
@@ -338,11 +338,10 @@ void RunNestedCuts(const DiskSource& source, const Check& check, oracle::Fsck& f
       kernel.memory_mib = scenario.guest().memory_mib();
       if (const Disk* disk = DiskOf(scenario, check.disk())) {
         // What fails, delays or spreads over other disks is gone when the power comes back.
-        std::ranges::copy_if(disk->layer(), std::back_inserter(kernel.layers),
-                             [](const Layer& layer) {
-                               return layer.has_log_writes() || layer.has_linear() ||
-                                      layer.has_drop_barriers();
-                             });
+        std::ranges::copy_if(
+            disk->layer(), std::back_inserter(kernel.layers), [](const Layer& layer) {
+              return layer.has_log_writes() || layer.has_linear() || layer.has_drop_barriers();
+            });
       }
       kernel.mount = MountOf(scenario, check.disk());
       kernel.progress = progress(scenario.name() + ", recovery by the kernel");

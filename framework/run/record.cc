@@ -17,6 +17,11 @@
 #include "framework/recording/recording.h"
 #include "framework/run/guest_session.h"
 #include "framework/run/log_file.h"
+#include "framework/run/power_cut.h"
+#include "framework/run/promises.h"
+#include "framework/run/recovery_log.h"
+#include "framework/run/state_images.h"
+#include "framework/scenario/boots.h"
 #include "vm/qemu/qemu_machine.h"
 
 namespace plugpull::run {
@@ -94,9 +99,63 @@ Status AddHostLog(const DiskFiles& files, Bytes device_size, recording::Writer& 
                               read->mapping.bytes().first(read->log.end.value));
 }
 
-Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recording::Writer& writer,
+// One boot of a plan. A plan without power cuts has one.
+struct Boot {
+  Scenario scenario;  // with its own steps only
+  RecordedBoot recorded;
+  bool counts = false;  // the plan has power cuts
+  std::string folder;
+  std::string console;
+  // What the boot before left; null: nothing, this is the first.
+  const PowerCutChoice* before = nullptr;
+
+  const CutDisk* Before(const std::string& disk) const {
+    if (before == nullptr) return nullptr;
+    const auto found = before->disks.find(disk);
+    return found == before->disks.end() ? nullptr : &found->second;
+  }
+};
+
+// The log of a boot behind a power cut: the state that the disk had, written to a disk of zeroes,
+// and what the guest logged.
+Result<std::vector<uint8_t>> LogFromState(const CutDisk& before, const blocklog::BlockLog& logged) {
+  StateImages images(*before.source);
+  images.MoveTo(before.spec);
+  blocklog::LogWriter log(logged.sector_bytes);
+  PP_RETURN_IF_ERROR(AddState(images, log));
+  AddEntries(logged, log);
+  return log.bytes();
+}
+
+// Keeps the guest's log of a disk. Returns what is wrong with it, or nothing.
+Result<std::string> AddGuestLog(const GuestSession& session, const Boot& boot, const Disk& disk,
+                                const ReadBack& read, recording::Writer& writer,
+                                RecordedDisk& recorded) {
+  const Bytes size = Mebibytes(disk.size_mib());
+  const CutDisk* before = boot.Before(disk.name());
+  std::vector<uint8_t> composed;
+  std::span<const uint8_t> bytes = read.mapping.bytes().first(read.log.end.value);
+  blocklog::BlockLog log = read.log;
+  if (before != nullptr) {
+    PP_ASSIGN_OR_RETURN(composed, LogFromState(*before, read.log));
+    bytes = composed;
+    PP_ASSIGN_OR_RETURN(log, blocklog::ReadLog(composed, {false, size + kStripBytes}));
+    recorded.set_state(crashstate::IdOf(before->source->space(), before->spec).ToString());
+  } else if (const auto seed = PoisonSeed(boot.scenario, disk)) {
+    recorded.set_poison_seed(*seed);
+  }
+  recorded.set_log_bytes(bytes.size());
+  PP_RETURN_IF_ERROR(writer.AddCompressed(recorded.log_file(), bytes));
+  if (read.log.dropped) {
+    return "its log cannot be read to its end: " + read.log.dropped->reason;
+  }
+  return ReplayProblem(log, session.files(disk.name()).data.get(), size,
+                       session.ContentOf(disk.name()), recorded);
+}
+
+Status AddDisks(const Boot& boot, const GuestSession& session, recording::Writer& writer,
                 Recording& manifest) {
-  for (const Disk& disk : plan.scenario().disk()) {
+  for (const Disk& disk : boot.scenario.disk()) {
     if (!HasLog(disk)) continue;
     const DiskFiles& files = session.files(disk.name());
     const Bytes size = Mebibytes(disk.size_mib());
@@ -109,21 +168,12 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
     recorded.set_size_bytes(size.value);
     recorded.set_strip_bytes(kStripBytes.value);
     recorded.set_log_file(disk.name() + ".log.zst");
-    recorded.set_log_bytes(read->log.end.value);
     recorded.set_sends_flushes(SendsFlushes(disk));
-    if (const auto seed = PoisonSeed(plan, disk)) recorded.set_poison_seed(*seed);
     for (const std::string& table : session.tables(disk.name())) recorded.add_table(table);
-    PP_RETURN_IF_ERROR(writer.AddCompressed(recorded.log_file(),
-                                            read->mapping.bytes().first(read->log.end.value)));
+    PP_ASSIGN_OR_RETURN(const std::string problem,
+                        AddGuestLog(session, boot, disk, *read, writer, recorded));
     if (files.host_log.valid()) {
       PP_RETURN_IF_ERROR(AddHostLog(files, size + kStripBytes, writer, recorded));
-    }
-    std::string problem;
-    if (read->log.dropped)
-      problem = "its log cannot be read to its end: " + read->log.dropped->reason;
-    if (problem.empty()) {
-      PP_ASSIGN_OR_RETURN(problem, ReplayProblem(read->log, files.data.get(), size,
-                                                 session.ContentOf(disk.name()), recorded));
     }
     if (!problem.empty() && !manifest.has_incomplete_reason()) {
       manifest.set_incomplete_reason(fmt::format("disk {}: {}", disk.name(), problem));
@@ -132,12 +182,37 @@ Status AddDisks(const scenario::Plan& plan, const GuestSession& session, recordi
   return OkStatus();
 }
 
-Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
+// What earlier boots had made durable, as far as the steps of this one leave it alone.
+Status AddPromises(const Boot& boot, recording::Writer& writer, RecordedBoot& recorded) {
+  if (boot.before == nullptr) return OkStatus();
+  for (const auto& [name, disk] : boot.before->disks) {
+    for (const std::string& words : disk.not_kept) recorded.add_not_judged(words);
+    const std::string end = StepThatEndsPromises(boot.scenario, name);
+    if (!end.empty() && !disk.promises.empty()) {
+      recorded.add_not_judged(fmt::format(
+          "what earlier boots had made durable on disk {} is not held against this one: {}", name,
+          end));
+      continue;
+    }
+    for (const TracedPromise& promise : disk.promises) {
+      RecordedPromise& kept = *recorded.add_promise();
+      kept.set_disk(name);
+      kept.set_boot(promise.boot);
+      kept.set_ended(promise.key.ended_count);
+      kept.set_begun(promise.key.begun_count);
+      PP_ASSIGN_OR_RETURN(*kept.mutable_file(),
+                          writer.AddPromise(promise.trace, recorded.promise_size() - 1));
+    }
+  }
+  return OkStatus();
+}
+
+Status WriteRecording(const scenario::Plan& plan, const Boot& boot, const GuestSession& session,
                       const GuestImage& image, const RecordOptions& options, uint64_t guest_wall_ms,
                       recording::Writer writer) {
   Recording manifest;
   manifest.set_plugpull_version(kVersion);
-  *manifest.mutable_scenario() = plan.scenario();
+  *manifest.mutable_scenario() = boot.scenario;
   manifest.set_variant(plan.variant());
   manifest.set_seed(plan.scenario().seed());
   manifest.set_kernel_release(session.kernel_release());
@@ -149,7 +224,8 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
     manifest.set_incomplete_reason(session.incomplete_reason());
   for (const DamageEvidence& damage : session.damage()) *manifest.add_damage() = damage;
   for (const RecordedFault& fault : session.faults()) *manifest.add_fault() = fault;
-  PP_RETURN_IF_ERROR(AddDisks(plan, session, writer, manifest));
+  for (const UnmetDemand& unmet : session.unmet_demands()) *manifest.add_unmet_demand() = unmet;
+  PP_RETURN_IF_ERROR(AddDisks(boot, session, writer, manifest));
   manifest.set_guest_clock_ms(session.guest_clock_ms());
   if (session.timeline()) {
     const std::string bytes = session.timeline()->SerializeAsString();
@@ -157,6 +233,10 @@ Status WriteRecording(const scenario::Plan& plan, const GuestSession& session,
     manifest.set_timeline_bytes(bytes.size());
     PP_RETURN_IF_ERROR(writer.AddCompressed(
         recording::kTimelineName, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}));
+  }
+  if (boot.counts) {
+    *manifest.mutable_boot() = boot.recorded;
+    PP_RETURN_IF_ERROR(AddPromises(boot, writer, *manifest.mutable_boot()));
   }
   for (const WorkloadTrace& trace : session.traces()) PP_RETURN_IF_ERROR(writer.AddTrace(trace));
   PP_RETURN_IF_ERROR(writer.AddWritten(recording::kConsoleName));
@@ -173,23 +253,107 @@ void Say(const RecordOptions& options, const std::string& what) {
 }
 
 // Boots, records, and writes the recording. The console is written where it stays when any of that
-// fails.
-Status RecordInto(const scenario::Plan& plan, const std::string& folder, const std::string& console,
-                  const GuestImage& image, const RecordOptions& options) {
+// fails. Returns the files of disks without a log, for the next boot.
+Result<std::map<std::string, DiskFiles>> RecordBoot(const scenario::Plan& plan, const Boot& boot,
+                                                    BootStart begin, const GuestImage& image,
+                                                    const RecordOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const auto say = [&](const std::string& what) { Say(options, what); };
-  const std::string scratch = fs::path(console).parent_path().string();
-  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, scratch, console, false,
-                                                              options.start_machine, say));
+  const std::string scratch = fs::path(boot.console).parent_path().string();
+  PP_ASSIGN_OR_RETURN(const auto session,
+                      GuestSession::Start(boot.scenario, std::move(begin), image, scratch,
+                                          boot.console, false, options.start_machine, say));
   PP_RETURN_IF_ERROR(session->RunSteps());
   const auto wall = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - start);
   say("writing the recording");
-  PP_ASSIGN_OR_RETURN(recording::Writer writer, recording::Writer::Start(folder));
+  PP_ASSIGN_OR_RETURN(recording::Writer writer, recording::Writer::Start(boot.folder));
   std::error_code error;
-  fs::copy_file(console, writer.PathOf(recording::kConsoleName), error);
-  if (error) return EnvironmentError(fmt::format("cannot copy {}: {}", console, error.message()));
-  return WriteRecording(plan, *session, image, options, static_cast<uint64_t>(wall.count()),
-                        std::move(writer));
+  fs::copy_file(boot.console, writer.PathOf(recording::kConsoleName), error);
+  if (error) {
+    return EnvironmentError(fmt::format("cannot copy {}: {}", boot.console, error.message()));
+  }
+  PP_RETURN_IF_ERROR(WriteRecording(plan, boot, *session, image, options,
+                                    static_cast<uint64_t>(wall.count()), std::move(writer)));
+  return session->TakeUnloggedFiles();
+}
+
+// The scenario of one boot: its steps, and checks that can judge it.
+Scenario ScenarioOfBoot(const Scenario& whole, const scenario::BootSteps& steps, bool later,
+                        RecordedBoot& recorded) {
+  Scenario own = whole;
+  own.clear_step();
+  for (int i = steps.first; i < steps.end; ++i) *own.add_step() = whole.step(i);
+  if (!later) return own;
+  for (Check& check : *own.mutable_check()) {
+    // The log begins with the state itself, which nobody cuts.
+    check.mutable_model()->set_from(Model::FIRST_MOUNT);
+    auto& oracles = *check.mutable_oracle();
+    const auto kept = std::remove(oracles.begin(), oracles.end(), static_cast<int>(STALE_DATA));
+    if (kept == oracles.end()) continue;
+    oracles.erase(kept, oracles.end());
+    if (oracles.empty()) check.add_oracle(FSCK);
+    recorded.add_not_judged(
+        fmt::format("stale data on disk {} was not judged in this boot: bytes of files of earlier "
+                    "boots would be taken for it",
+                    check.disk()));
+  }
+  return own;
+}
+
+bool Mounts(const Scenario& boot, const std::string& disk) {
+  return std::any_of(boot.step().begin(), boot.step().end(),
+                     [&](const Step& step) { return step.mount().disk() == disk; });
+}
+
+// Whether the boot makes or damages the file system of the disk itself.
+bool MakesAnew(const Scenario& boot, const std::string& disk) {
+  return std::any_of(boot.step().begin(), boot.step().end(), [&](const Step& step) {
+    return step.mkfs().disk() == disk || step.corrupt().disk() == disk;
+  });
+}
+
+// Puts the chosen states on disks for the next boot.
+Status PutBack(const PowerCutChoice& choice, const Scenario& next, const std::string& scratch,
+               BootStart& start) {
+  for (const Disk& disk : next.disk()) {
+    const auto chosen = choice.disks.find(disk.name());
+    if (chosen == choice.disks.end()) continue;
+    DiskFiles& files = start.files[disk.name()];
+    PP_ASSIGN_OR_RETURN(files.data,
+                        os::MakeScratchFile(scratch, Mebibytes(disk.size_mib()) + kStripBytes));
+    StateImages images(*chosen->second.source);
+    images.MoveTo(chosen->second.spec);
+    PP_RETURN_IF_ERROR(images.WriteTo(files.data.get(), Bytes(0)));
+    // What mends a broken disk before it is mounted is not cut, for the result is what counts.
+    // Neither is what is made before its first mount, as in a first boot.
+    const bool cut_at_once = chosen->second.holds && !MakesAnew(next, disk.name());
+    if (cut_at_once || !Mounts(next, disk.name())) start.base_is_now.insert(disk.name());
+  }
+  return OkStatus();
+}
+
+// Chooses what the power cut at the end of a boot left, and puts that into its recording. Nothing
+// when the boot's recording cannot be relied on.
+Result<std::optional<PowerCutChoice>> ChooseInto(const std::string& folder,
+                                                 const RecordOptions& options) {
+  PP_ASSIGN_OR_RETURN(const auto reader, recording::Reader::Open(folder));
+  if (reader.manifest().has_incomplete_reason() || reader.manifest().unmet_demand_size() > 0) {
+    return std::optional<PowerCutChoice>();
+  }
+  Say(options, "choosing what the power cut leaves");
+  PowerCutOptions cut;
+  cut.jobs = options.jobs;
+  PP_ASSIGN_OR_RETURN(PowerCutChoice choice, ChoosePowerCut(reader, cut));
+  Recording manifest = reader.manifest();
+  *manifest.mutable_power_cut() = choice.recorded;
+  PP_RETURN_IF_ERROR(recording::ReplaceManifest(folder, manifest));
+  return std::optional(std::move(choice));
+}
+
+uint32_t WorkloadsBefore(const Scenario& scenario, int step) {
+  uint32_t workloads = 0;
+  for (int i = 0; i < step; ++i) workloads += scenario.step(i).has_workload() ? 1 : 0;
+  return workloads;
 }
 
 // The error, saying where the guest's console is.
@@ -198,6 +362,50 @@ Error NamingConsole(Error error, const std::string& console) {
     error.message += fmt::format(" (the guest's console: {})", console);
   }
   return error;
+}
+
+// All boots, the first into `folder`. Fewer when a power cut leaves nothing to go on with.
+Status RecordBoots(const scenario::Plan& plan, const std::string& folder, const std::string& failed,
+                   const GuestImage& image, const RecordOptions& options) {
+  const Scenario& whole = plan.scenario();
+  const std::vector<scenario::BootSteps> boots = scenario::BootsOf(whole);
+  std::string name = folder;
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  name = name.substr(name.rfind('/') + 1);
+  BootStart start;
+  std::optional<PowerCutChoice> choice;
+  for (size_t i = 0; i < boots.size(); ++i) {
+    const auto number = static_cast<uint32_t>(i + 1);
+    Boot boot;
+    boot.counts = boots[0].power_cut >= 0;
+    boot.recorded.set_number(number);
+    boot.recorded.set_boots(static_cast<uint32_t>(boots.size()));
+    boot.recorded.set_first_step(static_cast<uint32_t>(boots[i].first) + 1);
+    if (i == 1) boot.recorded.set_parent("../../../" + name);
+    if (i > 1) boot.recorded.set_parent(fmt::format("../../{}/recording", i));
+    boot.scenario = ScenarioOfBoot(whole, boots[i], i > 0, boot.recorded);
+    boot.folder = i == 0 ? folder : Workdir::BootRecording(folder, number);
+    boot.console =
+        failed + "/" + (i == 0 ? "" : fmt::format("boot-{}-", number)) + recording::kConsoleName;
+    boot.before = choice ? &*choice : nullptr;
+    if (choice) PP_RETURN_IF_ERROR(PutBack(*choice, boot.scenario, failed, start));
+    start.later = i > 0;
+    start.first_workload = WorkloadsBefore(whole, boots[i].first);
+    auto files = RecordBoot(plan, boot, std::move(start), image, options);
+    if (!files.ok()) {
+      Error error = NamingConsole(std::move(files).error(), boot.console);
+      if (!boot.counts) return error;
+      return WithContext(std::move(error),
+                         fmt::format("boot {} of {}, whose first step is step {} of the scenario",
+                                     number, boots.size(), boots[i].first + 1));
+    }
+    start = BootStart();
+    start.files = *std::move(files);
+    if (boots[i].power_cut < 0) break;
+    PP_ASSIGN_OR_RETURN(choice, ChooseInto(boot.folder, options));
+    if (!choice || choice->disks.empty()) break;
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -209,11 +417,10 @@ Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdi
   PP_RETURN_IF_ERROR(os::RemoveAll(failed));
   PP_RETURN_IF_ERROR(os::RemoveAll(folder));  // an older one must not be taken for this run's
   PP_RETURN_IF_ERROR(os::RemoveAll(Workdir::RecoveriesFolder(folder)));
+  PP_RETURN_IF_ERROR(os::RemoveAll(Workdir::BootsFolder(folder)));
   PP_ASSIGN_OR_RETURN(const GuestImage image, ImageFor(plan, options));
   PP_RETURN_IF_ERROR(os::MakeFolders(failed));
-  const std::string console = failed + "/" + recording::kConsoleName;
-  auto recorded = RecordInto(plan, folder, console, image, options);
-  if (!recorded.ok()) return NamingConsole(std::move(recorded).error(), console);
+  PP_RETURN_IF_ERROR(RecordBoots(plan, folder, failed, image, options));
   PP_RETURN_IF_ERROR(os::RemoveAll(failed));
   return folder;
 }
@@ -222,8 +429,8 @@ Status OpenGuestShell(const scenario::Plan& plan, const RecordOptions& options) 
   PP_ASSIGN_OR_RETURN(const GuestImage image, ImageFor(plan, options));
   PP_ASSIGN_OR_RETURN(const std::string cache, os::CacheFolder());
   const auto say = [&](const std::string& what) { Say(options, what); };
-  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan, image, cache, "", true,
-                                                              options.start_machine, say));
+  PP_ASSIGN_OR_RETURN(const auto session, GuestSession::Start(plan.scenario(), {}, image, cache, "",
+                                                              true, options.start_machine, say));
   return session->RunShell();
 }
 

@@ -20,15 +20,18 @@ struct RecordOptions {
   std::string accelerator = "auto";  // "auto", "kvm" or "tcg"
   std::string place;                 // below the workdir; Workdir::PlaceOf
   std::string scenario_path;         // as given, for reproduce commands
+  unsigned jobs = 1;                 // threads of a search for a crash state
   // What is going on, a line each; called from the recording thread.
   std::function<void(const std::string& what)> progress;
   vm::MachineFactory start_machine;  // empty: QEMU
   std::optional<GuestImage> image;   // empty: what the plan asks for, fetched and built
 };
 
-// Records one plan into the workdir and returns the recording's folder. Must be called from a
-// thread that lives until it returns (QEMU dies with the thread that started it). On failure there
-// is no recording; the console is in the workdir's failed folder, and the message says so.
+// Records one plan into the workdir and returns the recording's folder; with power cuts, that of
+// the first boot, the others being beside it (Workdir::BootRecording). Must be called from a thread
+// that lives until it returns (QEMU dies with the thread that started it). On failure there is no
+// recording of the boot that failed, and none behind it; the console is in the workdir's failed
+// folder, and the message says so.
 Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdir,
                                const RecordOptions& options);
 

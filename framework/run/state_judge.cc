@@ -59,6 +59,7 @@ Status StateJudge::OpenRecording(const StateRequest& request) {
   }
   if (!found) check_.add_oracle(FSCK);
   PP_ASSIGN_OR_RETURN(trace_, TraceOf(*reader_, id_.disk));
+  PP_ASSIGN_OR_RETURN(promises_, PromisesOf(*reader_, id_.disk));
   source_words_ = ShellWord(request.recording);
   return OkStatus();
 }
@@ -88,9 +89,15 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   self.fsck_.emplace(std::move(fsck));
   JudgeOptions options;
   options.fsck = Asks(self.check_, FSCK);
-  options.content = Asks(self.check_, CONTENT) && self.obligations_.has_value();
+  options.content =
+      Asks(self.check_, CONTENT) && (self.obligations_.has_value() || !self.promises_.empty());
+  options.promises = &self.promises_;
   if (Asks(self.check_, STALE_DATA) && self.obligations_) {
     options.stale_data = &self.stale_data_.emplace(*self.obligations_);
+  }
+  if (Asks(self.check_, GUARANTEES) && self.trace_) {
+    PP_ASSIGN_OR_RETURN(self.questions_, workload::QuestionsOf(*self.trace_));
+    options.guarantees = &self.questions_;
   }
   if (Asks(self.check_, SAME_RECOVERY) && self.reader_) {
     PP_ASSIGN_OR_RETURN(

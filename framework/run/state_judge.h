@@ -78,7 +78,9 @@ class StateJudge {
   std::unique_ptr<DiskSource> source_;
   std::optional<WorkloadTrace> trace_;
   std::optional<workload::ObligationIndex> obligations_;
+  std::vector<KeptPromise> promises_;
   std::optional<oracle::StaleDataIndex> stale_data_;
+  std::vector<workload::GuaranteeQuestion> questions_;
   std::optional<oracle::SameRecovery> same_recovery_;
   std::optional<oracle::Fsck> fsck_;
   std::optional<Judge> judge_;

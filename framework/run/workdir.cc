@@ -13,6 +13,14 @@ namespace {
 
 constexpr Bytes kReportBytesMax(256 << 20);
 
+// The folder that a recording lies in, with a slash; empty: the present one.
+std::string Beside(const std::string& recording) {
+  std::string folder = recording;
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  const size_t slash = folder.rfind('/');
+  return slash == std::string::npos ? "" : folder.substr(0, slash + 1);
+}
+
 }  // namespace
 
 Result<Workdir> Workdir::Open(const std::string& root) {
@@ -25,10 +33,15 @@ std::string Workdir::PlaceOf(const std::string& scenario, const std::string& var
 }
 
 std::string Workdir::RecoveriesFolder(const std::string& recording) {
-  std::string folder = recording;
-  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
-  const size_t slash = folder.rfind('/');
-  return (slash == std::string::npos ? "" : folder.substr(0, slash + 1)) + "recoveries";
+  return Beside(recording) + "recoveries";
+}
+
+std::string Workdir::BootsFolder(const std::string& recording) {
+  return Beside(recording) + "boots";
+}
+
+std::string Workdir::BootRecording(const std::string& recording, uint32_t number) {
+  return fmt::format("{}/{}/recording", BootsFolder(recording), number);
 }
 
 std::string Workdir::RecoveryRecording(const std::string& recording, const std::string& who,

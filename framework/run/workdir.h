@@ -4,6 +4,8 @@
 //   OUT/PLACE/recording/   PLACE is SCENARIO/VARIANT (VARIANT is "default" where there are none),
 //                          and kernel and seed below it where one call runs several of them
 //   OUT/PLACE/failed/      console of a guest run that gave no recording
+//   OUT/PLACE/boots/N/recording/   the second and later boots of a scenario with power cuts,
+//                          beside the recording of the first
 //   OUT/PLACE/recoveries/WHO-STATE/recording/   recorded recoveries (nested cuts), beside the
 //                          recording whose states were recovered
 //   OUT/report.textproto              ReportList, what all other reports are made from
@@ -38,6 +40,10 @@ class Workdir {
   static std::string RecoveriesFolder(const std::string& recording);
   static std::string RecoveryRecording(const std::string& recording, const std::string& who,
                                        const std::string& state);
+  // Of the recording of a first boot, wherever it lies: where the later ones are, and the recording
+  // of one (`number` from 2).
+  static std::string BootsFolder(const std::string& recording);
+  static std::string BootRecording(const std::string& recording, uint32_t number);
   std::string ReportFile() const { return root_ + "/report.textproto"; }
   std::string JsonFile() const { return root_ + "/report.json"; }
   std::string JUnitFile() const { return root_ + "/junit.xml"; }

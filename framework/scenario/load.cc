@@ -95,6 +95,10 @@ LoadOutcome LoadScenarioText(std::string_view text, const std::string& file) {
   }
   ValidateInto(loaded.scenario, loaded.source, reporter);
   if (!reporter.empty()) return Failed(reporter);
+  for (int i = 0; i < loaded.scenario.step_size(); ++i) {
+    const SourceNode* node = loaded.source.Find(Scenario::kStepFieldNumber, i);
+    loaded.scenario.mutable_step(i)->set_line(node == nullptr ? 0 : node->name.line);
+  }
   return {std::move(loaded), {}};
 }
 

@@ -18,7 +18,8 @@ namespace plugpull::scenario {
 inline constexpr Bytes kScenarioBytesMax = Bytes(1 << 20);
 
 struct LoadedScenario {
-  Scenario scenario;  // as written: defaults are not filled in, variants not applied
+  // As written: defaults are not filled in, variants not applied. Steps know their lines.
+  Scenario scenario;
   SourceNode source;  // where its fields are written
   std::string file;   // as given
 };

@@ -111,6 +111,7 @@ class PlanMaker {
   Plan Finish(Scenario plan, std::string variant, const std::vector<const Settings*>& settings,
               const Expect& expect) const;
   static void Apply(const Settings& settings, Scenario& plan);
+  static void RefuseMounts(const std::string& errno_name, Scenario& plan);
   static void ResolveDisks(Scenario& plan);
   static void ResolveSteps(Scenario& plan);
   static void ResolveChecks(const Model* model, uint32_t max_states, Scenario& plan);
@@ -155,6 +156,24 @@ Expect PlanMaker::ExpectOf(const std::vector<const AxisValue*>& values,
   return sum;
 }
 
+void PlanMaker::RefuseMounts(const std::string& errno_name, Scenario& plan) {
+  auto& steps = *plan.mutable_step();
+  steps.erase(
+      std::remove_if(steps.begin(), steps.end(),
+                     [](const Step& step) { return step.has_workload() || step.has_unmount(); }),
+      steps.end());
+  for (Step& step : steps) {
+    if (step.has_mount()) step.mutable_mount()->set_expect_errno(errno_name);
+  }
+  for (Check& check : *plan.mutable_check()) {
+    check.clear_oracle();
+    check.clear_kernel_mount();
+    check.clear_command();
+    check.clear_nested();
+    check.add_oracle(FSCK);
+  }
+}
+
 void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
   if (settings.no_faults()) {
     auto& steps = *plan.mutable_step();
@@ -184,6 +203,7 @@ void PlanMaker::Apply(const Settings& settings, Scenario& plan) {
       disk.add_layer()->mutable_drop_barriers();
     }
   }
+  if (settings.has_mount_errno()) RefuseMounts(settings.mount_errno(), plan);
   for (Step& step : *plan.mutable_step()) {
     if (!step.has_agent()) continue;
     step.mutable_agent()->mutable_argv()->MergeFrom(settings.agent_argument());
@@ -229,6 +249,9 @@ void PlanMaker::ResolveSteps(Scenario& plan) {
       const uint64_t index = flips++;
       FlipBitDamage& flip = *step.mutable_corrupt()->mutable_flip_bit();
       if (flip.seed() == 0) flip.set_seed(derived("flip_bit", index));
+    }
+    if (step.power_cut().has_search() && log_disks.size() == 1) {
+      step.mutable_power_cut()->mutable_search()->set_disk(log_disks.front());
     }
     if (step.has_command() && !step.command().has_mark_disk() && log_disks.size() == 1) {
       step.mutable_command()->set_mark_disk(log_disks.front());

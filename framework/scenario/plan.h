@@ -26,8 +26,8 @@ class Plan {
   //  - fields that have a default in scenario.proto are all set, so that a recording keeps its
   //    meaning when a default changes;
   //  - every disk has a serial, every workload and every flip_bit a seed
-  //    other than 0, mkfs options are single words,
-  //    and a command has its mark_disk when only one disk has a log;
+  //    other than 0, mkfs options are single words, and a command has its mark_disk and a search
+  //    its disk when only one disk has a log;
   //  - the checks are written out, with their enumerators and oracles;
   //  - expect is this plan's, with `nothing` set when nothing is listed.
   const Scenario& scenario() const { return scenario_; }

@@ -241,16 +241,26 @@ void CheckChecks(const Validation& v) {
       if (check.oracle(k) == ORACLE_UNSPECIFIED) {
         v.reporter.Add(at,
                        "oracle is ORACLE_UNSPECIFIED; allowed are FSCK, CONTENT, STALE_DATA, "
-                       "KERNEL_MOUNT, COMMAND");
+                       "GUARANTEES, KERNEL_MOUNT, COMMAND");
       } else if (check.oracle(k) == SAME_RECOVERY) {
         v.reporter.Add(at,
                        "oracle SAME_RECOVERY judges recorded recoveries, not the states of a "
                        "scenario; write `nested {}` in the check instead");
+      } else if (check.oracle(k) == STEPS) {
+        v.reporter.Add(at, "oracle STEPS is always asked; leave it out");
       } else if (!oracles.insert(check.oracle(k)).second) {
         v.reporter.Add(at, fmt::format("oracle {} is listed twice", Oracle_Name(check.oracle(k))));
       }
     }
   }
+}
+
+void CheckDemandExpected(const Validation& v, const SourceLocation& at) {
+  if (v.source.AnyBroken(Scenario::kStepFieldNumber)) return;
+  if (std::any_of(v.scenario.step().begin(), v.scenario.step().end(), HasDemand)) return;
+  v.reporter.Add(at,
+                 "DEMAND_UNMET is expected, but no step demands anything; mount, command and "
+                 "kernel_log steps do, and faults with `when`");
 }
 
 // Who judges, all checks together, defaults counted in.
@@ -287,6 +297,10 @@ void CheckDiskName(const Validation& v, const std::string& disk, const SourceLoc
   if (disk.empty() || !v.disk_names_known || std::ranges::count(v.disks, disk) > 0) return;
   v.reporter.Add(at, fmt::format("disk {} is not declared; declared are {}{}", Quoted(disk),
                                  ListNames(v.disks), DidYouMean(disk, v.disks)));
+}
+
+bool HasDemand(const Step& step) {
+  return step.has_mount() || step.has_command() || step.has_kernel_log() || step.has_when();
 }
 
 void CheckLogDisk(const Validation& v, const std::string& disk, const SourceLocation& at,
@@ -328,7 +342,8 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
       v.reporter.Add(at,
                      "found is FINDING_UNSPECIFIED; allowed are METADATA_INCONSISTENT, "
                      "JOURNAL_REFUSED, DURABILITY_LOST, TORN_WRITE, STALE_DATA_EXPOSED, "
-                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED");
+                     "RECOVERY_DIFFERS, KERNEL_DISAGREES, COMMAND_FAILED, DEMAND_UNMET, "
+                     "NO_SUCH_STATE");
       continue;
     }
     if (!listed.insert(found).second) {
@@ -337,6 +352,20 @@ void CheckExpect(const Validation& v, const Expect& expect, const SourceNode& so
     }
     if (IsAgentProperty(found)) {
       CheckAgentExpected(v, found, at);
+      continue;
+    }
+    if (found == DEMAND_UNMET) {
+      CheckDemandExpected(v, at);
+      continue;
+    }
+    if (found == NO_SUCH_STATE) {
+      const auto& steps = v.scenario.step();
+      const bool searches = std::any_of(steps.begin(), steps.end(), [](const Step& step) {
+        return step.power_cut().has_search();
+      });
+      if (!searches && !v.source.AnyBroken(Scenario::kStepFieldNumber)) {
+        v.reporter.Add(at, "NO_SUCH_STATE is expected, but no power_cut searches for a state");
+      }
       continue;
     }
     if (!oracles_known) continue;
@@ -392,6 +421,7 @@ void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& 
   CheckChecks(v);
   CheckFills(v);
   CheckFaults(v);
+  CheckPowerCuts(v);
   CheckAgents(v);
   if (scenario.has_expect()) {
     CheckExpect(v, scenario.expect(), Sub(source, Scenario::kExpectFieldNumber));

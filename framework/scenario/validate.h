@@ -29,6 +29,9 @@ std::vector<Diagnostic> ValidateScenario(const Scenario& scenario, const std::st
 // nor is what follows from it.
 void ValidateInto(const Scenario& scenario, const SourceNode& source, Reporter& reporter);
 
+// Whether a step demands something that can come out otherwise: DEMAND_UNMET is then possible.
+bool HasDemand(const Step& step);
+
 // What is wrong with the name of a guest's kernel, in words; empty when it is a good one.
 std::string KernelMistake(const std::string& kernel);
 

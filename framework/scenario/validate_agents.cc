@@ -21,9 +21,9 @@ void CheckAgent(const Validation& v, const AgentStep& agent, const SourceNode& n
     const SourceNode& volume = Sub(node, AgentStep::kVolumeFieldNumber, i);
     CheckDiskName(v, agent.volume(i).disk(), volume.Locate(AgentVolume::kDiskFieldNumber));
     if (agent.volume(i).at().empty() || agent.volume(i).at().starts_with('/')) continue;
-    v.reporter.Add(volume.Locate(AgentVolume::kAtFieldNumber),
-                   fmt::format("at is {}; an absolute path is expected",
-                               Quoted(agent.volume(i).at())));
+    v.reporter.Add(
+        volume.Locate(AgentVolume::kAtFieldNumber),
+        fmt::format("at is {}; an absolute path is expected", Quoted(agent.volume(i).at())));
   }
 }
 
@@ -72,16 +72,25 @@ void CheckAgentExpected(const Validation& v, FindingClass found, const SourceLoc
   const bool any = std::any_of(v.scenario.step().begin(), v.scenario.step().end(),
                                [](const Step& step) { return step.has_agent(); });
   if (any || v.source.broken.contains(Scenario::kStepFieldNumber)) return;
-  v.reporter.Add(at, fmt::format("{} is expected, but no step starts an agent",
-                                 FindingClass_Name(found)));
+  v.reporter.Add(
+      at, fmt::format("{} is expected, but no step starts an agent", FindingClass_Name(found)));
 }
 
 void CheckAgents(const Validation& v) {
   CheckContract(v);
+  const bool watches = std::any_of(v.scenario.step().begin(), v.scenario.step().end(),
+                                   [](const Step& step) { return step.has_agent(); });
   std::vector<std::string> started;
   for (int i = 0; i < v.scenario.step_size(); ++i) {
     const Step& step = v.scenario.step(i);
     const SourceNode& node = Sub(v.source, Scenario::kStepFieldNumber, i);
+    if (step.has_power_cut() && watches) {
+      v.reporter.Add(
+          Sub(node, Step::kPowerCutFieldNumber).name,
+          "a scenario that starts agents cannot cut the power: what an agent did before "
+          "the cut would be lost with the guest; agent_stop { signal: \"KILL\" } ends the "
+          "agent alone");
+    }
     if (step.has_agent()) {
       CheckAgent(v, step.agent(), Sub(node, Step::kAgentFieldNumber));
       started.push_back(step.agent().name());

@@ -11,6 +11,7 @@
 
 #include "framework/base/units.h"
 #include "framework/layers/layer_table.h"
+#include "framework/scenario/boots.h"
 #include "framework/scenario/validation.h"
 #include "framework/scenario/words.h"
 
@@ -211,17 +212,18 @@ void CheckLayers(const Validation& v, const Disk& disk, const SourceNode& source
 void CheckWhen(const Validation& v, const Step& step, const SourceNode& node) {
   if (!step.has_when()) return;
   const SourceNode& when = Sub(node, Step::kWhenFieldNumber);
-  if (!step.has_fault()) {
+  if (step.kind_case() != Step::kFault && step.kind_case() != Step::kPowerCut) {
     v.reporter.Add(when.name,
-                   "`when` is only possible with a `fault` step; other steps happen in their "
-                   "place in the list");
+                   "`when` is only possible with a `fault` or `power_cut` step; other steps happen "
+                   "in their place in the list");
     return;
   }
   if (step.when().has_after_mark() && step.when().after_mark().empty()) {
     v.reporter.Add(when.Locate(When::kAfterMarkFieldNumber),
                    "after_mark is empty; \"KIND TEXT\" is expected, such as \"ack 0.12\"");
   }
-  if (step.when().has_after_operations() && step.when().after_operations() == 0) {
+  if (step.has_fault() && step.when().has_after_operations() &&
+      step.when().after_operations() == 0) {
     v.reporter.Add(when.Locate(When::kAfterOperationsFieldNumber),
                    "after_operations is 0; leave `when` out for a fault in its place");
   }
@@ -352,6 +354,9 @@ class PlugChecker {
     }
   }
 
+  // All disks are there again.
+  void Boot() { detached_.clear(); }
+
   // A step that needs the disk.
   void Use(const std::string& disk, const SourceLocation& at) {
     if (!detached_.contains(disk)) return;
@@ -399,6 +404,7 @@ void CheckFaults(const Validation& v) {
       default:
         break;
     }
+    if (EndsInPowerCut(v.scenario, i)) plugs.Boot();
   }
 }
 

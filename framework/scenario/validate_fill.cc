@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Disks that are filled before anything is made on them, and the oracle that looks for the fill.
+// Disks that are filled before anything is made on them, and the oracles that need a workload.
 // mkfs of every disk runs with -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 (mke2fs(8)):
 // then it neither throws the fill away, nor leaves parts of its own metadata to be written later.
 #include <fmt/format.h>
@@ -71,7 +71,7 @@ void CheckExtendedOptions(const google::protobuf::RepeatedPtrField<std::string>&
   });
 }
 
-// Disks that a files workload runs on.
+// Disks that a workload runs on.
 std::set<std::string> WorkloadDisks(const Scenario& scenario) {
   std::map<std::string, std::string> disk_at;
   std::set<std::string> disks;
@@ -79,7 +79,7 @@ std::set<std::string> WorkloadDisks(const Scenario& scenario) {
     if (step.has_mount() && step.mount().expect_errno().empty()) {
       disk_at[step.mount().at()] = step.mount().disk();
     }
-    if (step.has_workload() && step.workload().has_files()) {
+    if (step.has_workload()) {
       disks.insert(disk_at[step.workload().at()]);
     }
   }
@@ -99,6 +99,15 @@ void CheckStaleDataOracle(const Validation& v, const Check& check, const SourceL
                                    "workload, and none runs on disk {}; add a workload step",
                                    check.disk()));
   }
+}
+
+void CheckGuaranteesOracle(const Validation& v, const Check& check, const SourceLocation& at,
+                           const std::set<std::string>& workload_disks) {
+  if (!v.disks_known || v.source.AnyBroken(Scenario::kStepFieldNumber)) return;
+  if (workload_disks.contains(check.disk())) return;
+  v.reporter.Add(at, fmt::format("GUARANTEES asks about the files of a workload, and none runs on "
+                                 "disk {}; add `workload {{ at: ... guarantees {{}} }}`",
+                                 check.disk()));
 }
 
 }  // namespace
@@ -125,10 +134,14 @@ void CheckFills(const Validation& v) {
   for (int i = 0; i < v.scenario.check_size(); ++i) {
     const Check& check = v.scenario.check(i);
     const SourceNode& node = Sub(v.source, Scenario::kCheckFieldNumber, i);
-    const auto oracle = std::find(check.oracle().begin(), check.oracle().end(), STALE_DATA);
-    if (oracle == check.oracle().end()) continue;
-    const auto index = static_cast<int>(oracle - check.oracle().begin());
-    CheckStaleDataOracle(v, check, node.Locate(Check::kOracleFieldNumber, index), workload_disks);
+    for (const Oracle oracle : {STALE_DATA, GUARANTEES}) {
+      const auto listed = std::find(check.oracle().begin(), check.oracle().end(), oracle);
+      if (listed == check.oracle().end()) continue;
+      const auto index = static_cast<int>(listed - check.oracle().begin());
+      const SourceLocation& at = node.Locate(Check::kOracleFieldNumber, index);
+      const auto look = oracle == STALE_DATA ? CheckStaleDataOracle : CheckGuaranteesOracle;
+      look(v, check, at, workload_disks);
+    }
   }
 }
 

@@ -31,7 +31,14 @@ PlacedSettings CheckSettings(const Validation& v, const Settings& settings,
   PlacedSettings placed{&settings, &source,
                         PlaceMountOptions(settings.mount_option(), source,
                                           Settings::kMountOptionFieldNumber, v.reporter)};
-  CheckMountConflicts(placed.mount_options, placed.mount_options, v.reporter);
+  // A mount that must fail may well be given what cannot work.
+  const bool refused = settings.has_mount_errno();
+  if (refused) {
+    CheckErrno("mount_errno", settings.mount_errno(),
+               source.Locate(Settings::kMountErrnoFieldNumber), v.reporter);
+  } else {
+    CheckMountConflicts(placed.mount_options, placed.mount_options, v.reporter);
+  }
   CheckMkfsOptions(settings.mkfs_option(), source, Settings::kMkfsOptionFieldNumber, v.reporter);
   CheckFillSettings(v, settings, source);
   if (steps_known && settings.mount_option_size() > 0 &&
@@ -77,7 +84,7 @@ PlacedSettings CheckSettings(const Validation& v, const Settings& settings,
   Reporter ignored("");
   for (int i = 0; i < v.scenario.step_size(); ++i) {
     const MountStep& mount = v.scenario.step(i).mount();
-    if (!v.scenario.step(i).has_mount() || mount.has_expect_errno()) continue;
+    if (!v.scenario.step(i).has_mount() || mount.has_expect_errno() || refused) continue;
     const SourceNode& node =
         Sub(Sub(v.source, Scenario::kStepFieldNumber, i), Step::kMountFieldNumber);
     CheckMountConflicts(
@@ -104,7 +111,9 @@ void CheckVariants(const Validation& v) {
 
 // Two values of different axes come together in one run, so they must not want different things.
 void CheckTogether(const PlacedSettings& first, const PlacedSettings& second, Reporter& reporter) {
-  CheckMountConflicts(first.mount_options, second.mount_options, reporter);
+  if (!first.settings->has_mount_errno() && !second.settings->has_mount_errno()) {
+    CheckMountConflicts(first.mount_options, second.mount_options, reporter);
+  }
   const auto only_one = [&](bool both, const char* field, int number) {
     if (!both) return;
     reporter.Add(second.source->Locate(number),
@@ -114,6 +123,8 @@ void CheckTogether(const PlacedSettings& first, const PlacedSettings& second, Re
   };
   only_one(first.settings->has_model() && second.settings->has_model(), "model",
            Settings::kModelFieldNumber);
+  only_one(first.settings->has_mount_errno() && second.settings->has_mount_errno(), "mount_errno",
+           Settings::kMountErrnoFieldNumber);
   only_one(first.settings->has_kernel() && second.settings->has_kernel(), "kernel",
            Settings::kKernelFieldNumber);
   only_one(first.settings->has_seed() && second.settings->has_seed(), "seed",

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "framework/ext4/damage.h"
+#include "framework/scenario/boots.h"
 #include "framework/scenario/mount_options.h"
 #include "framework/scenario/validation.h"
 #include "framework/scenario/words.h"
@@ -76,6 +77,7 @@ class StepChecker {
     for (int i = 0; i < v_.scenario.step_size(); ++i) {
       const SourceNode& node = Sub(v_.source, Scenario::kStepFieldNumber, i);
       CheckStep(v_.scenario.step(i), node);
+      if (EndsInPowerCut(v_.scenario, i)) mounted_.clear();
     }
   }
 
@@ -178,14 +180,8 @@ void StepChecker::CheckMount(const MountStep& mount, const SourceNode& node) {
   if (!mistake.empty()) v_.reporter.Add(point_at, mistake);
   CheckMountOptions(mount, node);
   if (!mount.expect_errno().empty()) {
-    const std::vector<std::string> names = ErrnoNames();
-    if (std::ranges::count(names, mount.expect_errno()) == 0) {
-      v_.reporter.Add(
-          node.Locate(MountStep::kExpectErrnoFieldNumber),
-          fmt::format("expect_errno is {}; the name of an errno is expected, such as "
-                      "EINVAL, EIO, EUCLEAN{}",
-                      Quoted(mount.expect_errno()), DidYouMean(mount.expect_errno(), names)));
-    }
+    CheckErrno("expect_errno", mount.expect_errno(),
+               node.Locate(MountStep::kExpectErrnoFieldNumber), v_.reporter);
     return;  // nothing is mounted afterwards
   }
   if (mount.disk().empty() || mount.at().empty()) return;
@@ -313,6 +309,15 @@ void CheckMkfsOptions(const google::protobuf::RepeatedPtrField<std::string>& opt
     reporter.Add(source.Locate(field, i),
                  fmt::format("a word for mkfs is {}; leave it out", Quoted(options[i])));
   }
+}
+
+void CheckErrno(const char* field, const std::string& name, const SourceLocation& at,
+                Reporter& reporter) {
+  const std::vector<std::string> names = ErrnoNames();
+  if (std::ranges::count(names, name) > 0) return;
+  reporter.Add(at, fmt::format("{} is {}; the name of an errno is expected, such as EINVAL, EIO, "
+                               "EUCLEAN{}",
+                               field, Quoted(name), DidYouMean(name, names)));
 }
 
 std::vector<std::string> ErrnoNames() {

@@ -76,14 +76,17 @@ void CheckFillSettings(const Validation& v, const Settings& settings, const Sour
 
 // The names of all errnos.
 std::vector<std::string> ErrnoNames();
+// Of a field that is one.
+void CheckErrno(const char* field, const std::string& name, const SourceLocation& at,
+                Reporter& reporter);
 
+void CheckFaults(const Validation& v);     // validate_faults.cc: layers and steps that fail
+void CheckPowerCuts(const Validation& v);  // validate_power_cut.cc
+void CheckSteps(const Validation& v);      // validate_steps.cc
+void CheckMatrix(const Validation& v);     // validate_matrix.cc: variants, axes, cells
 // validate_agents.cc: agents, their steps and contract.
 bool IsAgentProperty(FindingClass found);
 void CheckAgentExpected(const Validation& v, FindingClass found, const SourceLocation& at);
 void CheckAgents(const Validation& v);
-
-void CheckFaults(const Validation& v);  // validate_faults.cc: layers and steps that fail
-void CheckSteps(const Validation& v);   // validate_steps.cc
-void CheckMatrix(const Validation& v);  // validate_matrix.cc: variants, axes, cells
 
 }  // namespace plugpull::scenario

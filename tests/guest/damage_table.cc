@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <re2/re2.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "framework/os/file.h"
@@ -139,6 +140,19 @@ void DamageGuest::Restore(const DamageRow& row) {
   }
 }
 
+void DamageGuest::FailSuperblockReads(bool fail) {
+  vm::DiskControl* control = machine_->disk_control();
+  ASSERT_NE(control, nullptr);
+  vm::RequestFault fault;
+  fault.sector = 2;
+  fault.once = false;
+  fault.error_number = EIO;
+  const Status done = fail ? control->FailRequests(0, fault) : control->Heal(0);
+  ASSERT_TRUE(done.ok()) << done.error().ToString();
+  // What is cached is not read.
+  EXPECT_EQ(Run({"/bin/bash", "-c", "echo 3 > /proc/sys/vm/drop_caches"}).exit_status(), 0);
+}
+
 // What the kernel has logged of file systems since the last call; lines of success, and of
 // unmounting, are left out.
 std::string DamageGuest::KernelLog() {
@@ -181,6 +195,7 @@ Observed DamageGuest::Ask(const DamageRow& row) {
   Observed seen;
   Restore(row);
   if (::testing::Test::HasFatalFailure()) return seen;
+  if (row.read_error) FailSuperblockReads(true);
   seen.blkid =
       BlkidInWords(Run({"blkid", "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device_}));
   KernelLog();
@@ -192,9 +207,12 @@ Observed DamageGuest::Ask(const DamageRow& row) {
   }
   seen.kernel_log = KernelLog();
   seen.fsck_after = Run({"e2fsck", "-p", device_}).exit_status();
+  if (row.read_error) FailSuperblockReads(false);
   Restore(row);
+  if (row.read_error) FailSuperblockReads(true);
   seen.fsck_check = Run({"e2fsck", "-fn", device_}).exit_status();
   seen.fsck_preen = Run({"e2fsck", "-p", device_}).exit_status();
+  if (row.read_error) FailSuperblockReads(false);
   return seen;
 }
 
@@ -477,6 +495,16 @@ const std::vector<DamageRow>& DamageRows() {
        "group descriptors corrupted!",
        4,
        4},
+      {"superblock read error (a fault of the device, no damage)",
+       false,
+       {},
+       "2",
+       "EIO",
+       "EIO",
+       "unable to read superblock",
+       8,
+       8,
+       true},
   };
   return rows;
 }

@@ -36,6 +36,7 @@ struct DamageRow {
   std::string log;
   int fsck_preen;
   int fsck_after;
+  bool read_error = false;  // the disk fails every read of the superblock (`device_fault`)
 };
 
 const std::vector<DamageRow>& DamageRows();
@@ -53,6 +54,8 @@ class DamageGuest {
   void Start(const std::string& kernel);
   void MakePristine();
   void Restore(const DamageRow& row);
+  // From then on every read of sector 2, which the superblock begins with, fails; or none does.
+  void FailSuperblockReads(bool fail);
   Answer Do(const GuestRequest& request);
   Answer Run(const std::vector<std::string>& argv);
   std::string Mount();

@@ -24,7 +24,7 @@ Each damage of a `corrupt` step ([damage.proto](../proto/damage.proto)), done to
 
     PLUGPULL_UPDATE_GOLDEN=1 ctest --test-dir build/dev -R '^damage_table_test$'
 
-The disk has 16 MiB and holds an ext4 with 1 KiB blocks, 8 block groups, metadata checksums and some files, cleanly unmounted; or zeroes, where it says "blank disk".
+The disk has 16 MiB and holds an ext4 with 1 KiB blocks, 8 block groups, metadata checksums and some files, cleanly unmounted; or zeroes, where it says "blank disk". The last row is no damage: the disk fails every read of sector 2, as `device_fault { io_error { sector: 2 once: false } }` has it.
 
 - **blkid**: exit status of `blkid -p -s TYPE -s PTTYPE -o export`, and what it printed. 2: nothing was found; 8: several formats claim the disk.
 - **mount**: the errno of a read-write mount without options. "ok, ro": it succeeded, read-only.

@@ -130,7 +130,7 @@ TEST_P(DmStackTest, WhatIsBuiltIsWhatTheKernelReports) {
   ASSERT_TRUE(kernel.ok());
   const std::string numbers = Shell(
       "for s in data part pool; do for f in /sys/block/vd*/serial; do "
-      "[ \"$(cat $f)\" = $s ] && cat ${f%serial}dev; done; done");
+      "[ \"$(cat $f)\" = $s ] && cat ${f%serial}dev; done; done; true");
   std::istringstream lines(numbers);
   std::string data, part, pool;
   lines >> data >> part >> pool;
@@ -268,9 +268,10 @@ TEST_P(DmStackTest, LayersAreSwappedUnderAMountedFileSystem) {
 // else's.
 TEST_P(DmStackTest, LeftoversAreSweptByName) {
   Shell(
-      "set -e; dmsetup create pp-z --table '0 8192 zero'; "
-      "dmsetup create pp-a --table '0 4096 linear /dev/mapper/pp-z 0'; "
-      "dmsetup create pp-m --table '0 4096 linear /dev/mapper/pp-a 0'; "
+      "set -e; number() { dmsetup info -c --noheadings --separator : -o major,minor $1; }; "
+      "dmsetup create pp-z --table '0 8192 zero'; "
+      "dmsetup create pp-a --table \"0 4096 linear $(number pp-z) 0\"; "
+      "dmsetup create pp-m --table \"0 4096 linear $(number pp-a) 0\"; "
       "dmsetup suspend pp-m; dmsetup create other --table '0 8 zero'; "
       "dmsetup create pp-none --notable");
   EXPECT_THAT(Sweep(), ::testing::UnorderedElementsAre("pp-a", "pp-m", "pp-none", "pp-z"));
@@ -286,8 +287,8 @@ std::vector<std::string> KernelsUnderTest() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, DmStackTest, ::testing::ValuesIn(KernelsUnderTest()),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& kernel) {
+                           std::string name = kernel.param;
                            std::replace_if(
                                name.begin(), name.end(), [](char c) { return !std::isalnum(c); },
                                '_');

@@ -380,6 +380,12 @@ TEST_F(CliTest, ReportsAreShownAgainAndOldOnesAreNotTakenForNew) {
   EXPECT_THAT(checked.out, StartsWith(shown.out));
   EXPECT_TRUE(nlohmann::json::accept(Run({"report", "out", "--json"}).out));
   EXPECT_THAT(Run({"report", "out", "--junit"}).out, HasSubstr("<testsuite"));
+  const ProgramEnd matrix = Run({"report", "out", "--matrix", "--format", "markdown"});
+  EXPECT_EQ(matrix.status, 0) << matrix.err;
+  EXPECT_THAT(matrix.out, HasSubstr("No run asked the GUARANTEES oracle."));
+  ExpectFailure({"report", "out", "--format", "markdown"}, 2, HasSubstr("--matrix"));
+  ExpectFailure({"report", "out", "--matrix", "--json"}, 2, HasSubstr("--json"));
+  ExpectFailure({"report", "out", "--matrix", "--format", "html"}, 2, HasSubstr("html"));
   // A run that fails before its end leaves no reports of an older one.
   ExpectFailure({"check", kOrdered, "--out", "out", "--baseline", "nosuch"}, 2,
                 HasSubstr("nosuch"));

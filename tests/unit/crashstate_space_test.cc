@@ -252,7 +252,7 @@ class ByHand : public testing::Test {
   std::string Build(const DeviceModel& model, size_t cut, const std::vector<size_t>& lost,
                     bool older = false) {
     log_ = *blocklog::ReadLog(writer_.bytes(), {});
-    history_ = *blocklog::MakeHistory(log_, {Bytes(2048), Bytes(0)});
+    history_ = *blocklog::MakeHistory(log_, {Bytes(2048), Bytes(512)});
     space_ = *CrashSpace::Make(history_, base_, model, "vol");
     const std::string image = BytesOf(*space_, cut, lost, older);
     return {image[0], image[512], image[1024], image[1536]};
@@ -299,6 +299,16 @@ TEST_F(ByHand, AFlushDoesNotTellTheOrderOfWhatWasBeforeIt) {
   Write(1, 'c');
   EXPECT_EQ(Build({}, 4, {}, true), "Acoo");
   EXPECT_TRUE(space_->OrderUnknown(4, {}));
+}
+
+TEST_F(ByHand, NothingIsInFlightWhileTheLogIsDrained) {
+  Write(0, 'A', blocklog::kFlagFua);
+  writer_.Write(Bytes(2048), blocklog::EncodeMark({"drain", ""}));
+  writer_.Flush();
+  Write(0, 'b');
+  EXPECT_EQ(Build({}, 3, {}, true), "booo");
+  EXPECT_FALSE(space_->OrderUnknown(3, {}));
+  EXPECT_EQ(Build({.lying = true}, 3, {0}, true), "booo");
 }
 
 TEST_F(ByHand, ALyingDiskTooKeepsTheOrderAcrossFlushes) {

@@ -80,7 +80,7 @@ void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
 std::vector<Shape> Shapes() {
   return {
       {"modern", {}},
-      {"blocks_of_4096", {.block_bytes = "4096", .mib = 8, .more = {"-J", "size=4"}}},
+      {"blocks_of_4096", {.block_bytes = "4096", .mib = 16, .more = {"-J", "size=4"}}},
       {"groups", {.mib = 12, .more = {"-J", "size=1", "-g", "1024"}}},
       {"indirect", {.features = "none,has_journal,filetype,sparse_super,large_file,resize_inode"}},
   };

@@ -135,8 +135,9 @@ TEST(IncidentScenario, OfTheFieldLogsIsValidAndSaysTheSameAsItsMessage) {
     ASSERT_TRUE(loaded.ok()) << loaded.diagnostics.at(0).ToString();
     const auto made = MakeScenario(report);
     ASSERT_TRUE(made.ok());
-    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(loaded.loaded->scenario,
-                                                                   made->scenario));
+    google::protobuf::util::MessageDifferencer differences;
+    differences.IgnoreField(Step::descriptor()->FindFieldByName("line"));  // only a text has lines
+    EXPECT_TRUE(differences.Compare(loaded.loaded->scenario, made->scenario));
     EXPECT_THAT(*text, HasSubstr("Described in words only"));
     for (size_t begin = 0; begin < text->size();) {
       const size_t end = text->find('\n', begin);

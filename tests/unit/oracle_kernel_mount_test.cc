@@ -116,6 +116,19 @@ TEST(CompareKernelTest, AnotherTreeIsADisagreementOnACleanStateOnly) {
   EXPECT_EQ(CompareKernel(Condemned(), other, other).outcome, Outcome::kHolds);
 }
 
+TEST(CompareKernelTest, OfFastCommitsOnlyARefusalSaysSomething) {
+  HostView host = Clean();
+  host.fast_commits = true;
+  MountSeen other = Mounted();
+  *other.report.mutable_tree() = TreeOf("a", 11);
+  const KernelVerdict tree = CompareKernel(host, Mounted(), other);
+  EXPECT_EQ(tree.outcome, Outcome::kUnknown);
+  EXPECT_THAT(tree.evidence, AllOf(HasSubstr("fast commits"), HasSubstr("/a")));
+  const MountSeen refused = RefusedBy(EIO, {"EXT4-fs (dm-1): error loading journal"});
+  EXPECT_EQ(CompareKernel(host, refused, Mounted()).outcome, Outcome::kViolated);
+  EXPECT_EQ(CompareKernel(host, Mounted(), Mounted()).outcome, Outcome::kHolds);
+}
+
 TEST(CompareRecoveredTest, WhatTheHostRecoveredMustPleaseTheKernel) {
   EXPECT_EQ(CompareRecovered(Clean(), Mounted(), Mounted()).outcome, Outcome::kHolds);
   const MountSeen refused = RefusedBy(EUCLEAN);

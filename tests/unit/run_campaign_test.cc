@@ -156,6 +156,26 @@ class RunCampaignTest : public ::testing::Test {
                      says);
   }
 
+  // A demand that is not met is a finding of the run: there is a recording, and it is checked.
+  RunReport ExpectUnmet(const FakeScript& script, int step,
+                        const ::testing::Matcher<std::string>& says) {
+    RunReport report = RunOne(script);
+    EXPECT_FALSE(report.has_error()) << report.error();
+    EXPECT_EQ(report.finding_size(), 1);
+    if (report.finding_size() != 1) return report;
+    const Finding& finding = report.finding(0);
+    EXPECT_EQ(finding.class_(), DEMAND_UNMET);
+    EXPECT_EQ(finding.oracle(), STEPS);
+    EXPECT_EQ(static_cast<int>(finding.step()), step);
+    EXPECT_EQ(static_cast<int>(finding.line()), plans_[0].scenario().step(step - 1).line());
+    EXPECT_THAT(finding.evidence(), says);
+    EXPECT_EQ(static_cast<int>(report.steps()), plans_[0].scenario().step_size());
+    EXPECT_FALSE(report.as_expected());
+    EXPECT_EQ(status_, 1);
+    EXPECT_TRUE(fs::exists(workdir_->RecordingFolder("small/ordered")));
+    return report;
+  }
+
   TestFolder folder_;
   Scenario small_;
   std::vector<scenario::Plan> plans_;
@@ -164,6 +184,7 @@ class RunCampaignTest : public ::testing::Test {
   WorkloadTrace trace_;
   bool write_disks_ = true;
   int status_ = -1;
+  int drains_ = 0;
 };
 
 TEST_F(RunCampaignTest, AGuestThatDoesEverythingRightGivesAVerdict) {
@@ -236,15 +257,93 @@ TEST_F(RunCampaignTest, GuestsThatFailInTheMiddle) {
   ExpectGuestErrorAt(power_off, Fate::kPanic, HasSubstr("panicked"));
 }
 
-TEST_F(RunCampaignTest, StepsThatTheGuestRefuses) {
-  ExpectGuestError(Script([](const GuestRequest& request) -> std::optional<FakeReply> {
-                     if (!request.has_mount()) return std::nullopt;
+TEST_F(RunCampaignTest, AMountThatDoesNotSayWhatIsDemandedEndsTheSteps) {
+  int workloads = 0;
+  const FakeScript refused = Script([&](const GuestRequest& request) -> std::optional<FakeReply> {
+    workloads += request.has_run_workload() ? 1 : 0;
+    if (!request.has_mount()) return std::nullopt;
+    FakeReply reply;
+    reply.answer.mutable_error()->set_message("bad superblock");
+    reply.answer.mutable_error()->set_error_number(EINVAL);
+    return reply;
+  });
+  RunReport report =
+      ExpectUnmet(refused, 2,
+                  AllOf(HasSubstr("mount of vol at /data"), HasSubstr("a mount that succeeds"),
+                        HasSubstr("EINVAL"), HasSubstr("bad superblock")));
+  EXPECT_EQ(workloads, 0);
+  EXPECT_EQ(report.steps_run(), 2u);
+  ASSERT_EQ(report.disk_size(), 1) << "what was recorded is checked all the same";
+  EXPECT_GT(report.disk(0).states().enumerated(), 0u);
+  EXPECT_THAT(report::Differences(report),
+              ::testing::Contains(AllOf(HasSubstr("DEMAND_UNMET in step 2 (line "),
+                                        HasSubstr("mount of vol at /data"))));
+  small_.mutable_variant(0)->mutable_expect()->Clear();
+  small_.mutable_variant(0)->mutable_expect()->add_found(DEMAND_UNMET);
+  Expand(small_);
+  report = RunOne(refused);
+  EXPECT_TRUE(report.as_expected());
+  EXPECT_EQ(status_, 0);
+  report = RunOne(Script({}));
+  EXPECT_FALSE(report.as_expected()) << "a demand that is expected to be unmet, and is met";
+  ASSERT_EQ(report.missed_size(), 1);
+  EXPECT_EQ(report.missed(0), DEMAND_UNMET);
+}
+
+TEST_F(RunCampaignTest, AMountThatSucceedsAgainstTheDemandIsUnmet) {
+  AddStep("mount { disk: 'vol' at: '/again' expect_errno: 'EUCLEAN' }");
+  const int last = plans_[0].scenario().step_size();
+  ExpectUnmet(Script({}), last, AllOf(HasSubstr("asked for: EUCLEAN"), HasSubstr("was mounted")));
+}
+
+TEST_F(RunCampaignTest, TheFailureOfTheGuestAfterAnUnmetDemandNamesBoth) {
+  ExpectGuestError(Script([&](const GuestRequest& request) -> std::optional<FakeReply> {
                      FakeReply reply;
-                     reply.answer.mutable_error()->set_message("bad superblock");
-                     reply.answer.mutable_error()->set_error_number(EINVAL);
+                     if (request.has_mount()) {
+                       reply.answer.mutable_error()->set_message("bad superblock");
+                       reply.answer.mutable_error()->set_error_number(EINVAL);
+                       return reply;
+                     }
+                     if (!request.has_drain() || request.drain().disk().empty()) {
+                       return std::nullopt;
+                     }
+                     if (drains_++ == 0) return std::nullopt;  // of the base
+                     reply.fate = Fate::kPanic;
                      return reply;
                    }),
-                   AllOf(HasSubstr("step 2"), HasSubstr("EINVAL"), HasSubstr("bad superblock")));
+                   AllOf(HasSubstr("bad superblock"), HasSubstr("panicked")));
+}
+
+TEST_F(RunCampaignTest, WithoutALogTheDemandsOfTheStepsAreTheVerdict) {
+  Scenario bare = plans_[0].scenario();
+  bare.clear_check();
+  bare.mutable_disk(0)->clear_layer();
+  bare.mutable_step()->Clear();
+  bare.mutable_expect()->set_nothing(true);
+  bare.add_step()->mutable_command()->add_argv("true");
+  auto plans = scenario::ExpandPlans(bare);
+  ASSERT_TRUE(plans.ok()) << plans.error().ToString();
+  CampaignOptions options = Options(Script({}));
+  const auto ends_with = [&](int exit_status) {
+    options.start_machine = [this, exit_status](const vm::MachineOptions& machine) {
+      WriteText(machine.console_log, kConsole);
+      return vm::FakeMachineFactory(
+          Script([exit_status](const GuestRequest& request) -> std::optional<FakeReply> {
+            if (!request.has_run_program()) return std::nullopt;
+            FakeReply reply;
+            reply.answer.set_exit_status(exit_status);
+            return reply;
+          }))(machine);
+    };
+    const ReportList reports = RunCampaign({{plans->at(0), "s", "s"}}, *workdir_, options);
+    EXPECT_FALSE(reports.run(0).has_error()) << reports.run(0).error();
+    return report::ExitStatus(reports);
+  };
+  EXPECT_EQ(ends_with(0), 0);
+  EXPECT_EQ(ends_with(3), 1);
+}
+
+TEST_F(RunCampaignTest, StepsThatTheGuestRefuses) {
   ExpectGuestError(
       Script([](const GuestRequest& request) -> std::optional<FakeReply> {
         if (!request.has_run_program()) return std::nullopt;
@@ -371,10 +470,17 @@ TEST_F(RunCampaignTest, TheKernelsLogIsHeldAgainstWhatTheStepDemands) {
   AddStep("kernel_log { has: '^EXT4-fs .*mounted' lacks: 'error' }");
   EXPECT_FALSE(RunOne(Script(logs(false))).has_error());
   ExpectGuestError(Script(logs(true)), HasSubstr("more than its buffer holds"));
-  AddStep("kernel_log { has: 'EXT4-fs error' }");
-  ExpectGuestError(Script(logs(false)), HasSubstr("no line of the kernel's log matches"));
+  const int last = plans_[0].scenario().step_size();
+  AddStep("kernel_log { has: 'EXT4-fs error' has: 'mounted' has: 'panic' }");
+  ExpectUnmet(
+      Script(logs(false)), last,
+      AllOf(HasSubstr("a line of the kernel's log that matches \"EXT4-fs error\", and a line"),
+            HasSubstr("matches \"panic\""), ::testing::Not(HasSubstr("\"mounted\""))));
+  ExpectGuestError(Script(logs(true)), HasSubstr("more than its buffer holds"));
   AddStep("kernel_log { lacks: 'dm-[0-9]' }");
-  ExpectGuestError(Script(logs(false)), HasSubstr("EXT4-fs (dm-1): mounted filesystem"));
+  const auto& line = HasSubstr("it logged: EXT4-fs (dm-1): mounted filesystem");
+  ExpectUnmet(Script(logs(false)), last, line);
+  ExpectUnmet(Script(logs(true)), last, line);
 }
 
 TEST_F(RunCampaignTest, WhatACommandPrintsIsHeldAgainstTheStep) {
@@ -390,7 +496,12 @@ TEST_F(RunCampaignTest, WhatACommandPrintsIsHeldAgainstTheStep) {
   };
   AddStep("command { argv: 'blkid' expect_output: '^TYPE=ext4$' }");
   EXPECT_FALSE(RunOne(Script(prints("UUID=1\nTYPE=ext4\n"))).has_error());
-  ExpectGuestError(Script(prints("TYPE=xfs\n")), HasSubstr("nothing that matches"));
+  const int last = plans_[0].scenario().step_size();
+  ExpectUnmet(Script(prints("TYPE=xfs\n")), last,
+              AllOf(HasSubstr("output that matches \"^TYPE=ext4$\""), HasSubstr("TYPE=xfs")));
+  AddStep("command { argv: 'blkid' expect_exit: 2 }");
+  ExpectUnmet(Script(prints("TYPE=xfs\n")), last,
+              AllOf(HasSubstr("asked for: exit status 2"), HasSubstr("ended with status 0")));
 }
 
 }  // namespace

@@ -209,13 +209,16 @@ TEST_F(BuildTest, HasWhatTheGuestNeeds) {
   options_.files["/scenario/input"] = folder_ + "/data/input";
   options_.files["/scenario/script"] = folder_ + "/data/script";
   options_.texts["/etc/note"] = "text";
-  options_.programs = {"sh", "env"};
+  options_.programs = {"sh", "env", "plugpull-agent"};
+  Write("guest/plugpull-agent", "agent");
   const auto archive = os::ReadFile(Build(), Bytes(1 << 30));
   ASSERT_TRUE(archive.ok());
   const auto entries = Unpack(*archive, nullptr);
   EXPECT_EQ(entries.at("init").content, "init");
   EXPECT_EQ(entries.at("init").mode, 0100755u);
   EXPECT_EQ(entries.at("usr/bin/plugpull-mark").content, "mark");
+  EXPECT_EQ(entries.at("usr/bin/plugpull-agent").content, "agent");
+  EXPECT_EQ(entries.at("usr/bin/plugpull-agent").mode, 0100755u);
   EXPECT_EQ(entries.at("etc/plugpull/modules").content,
             "/usr/lib/modules/6.9.9-test/kernel/dm-mod.ko\n"
             "/usr/lib/modules/6.9.9-test/kernel/dm-flakey.ko\n");

@@ -68,7 +68,8 @@ TEST(CommandLine, ALoggedDiskStandsOnItsLog) {
   for (const auto& [index, log] : {std::pair(1, 5), std::pair(2, 6)}) {
     const nlohmann::json& node = nodes[static_cast<size_t>(index)];
     EXPECT_EQ(node["driver"], "blklogwrites");
-    EXPECT_EQ(node["node-name"], "disk" + std::to_string(index));
+    EXPECT_EQ(node["node-name"], "hostlog" + std::to_string(index));
+    EXPECT_EQ(node["file"]["node-name"], "disk" + std::to_string(index));
     EXPECT_EQ(node["log"]["filename"], "/dev/fdset/" + std::to_string(log));
     EXPECT_EQ(node["log-sector-size"], 512);
     EXPECT_EQ(node["cache"]["no-flush"], false) << "flushes would not be logged";

@@ -257,6 +257,21 @@ Status DiskStack::Drain() {
   return CheckBarriers();
 }
 
+Status DiskStack::Quiesce() {
+  PP_CHECK(has_log());
+  const Status suspended = devices_[*plan_.fs].Suspend();
+  return suspended.ok() ? suspended
+                        : WithContext(suspended.error(), fmt::format("quiescing disk {}", disk_));
+}
+
+Status DiskStack::CloseLog() {
+  PP_CHECK(has_log());
+  Status closed = WriteMark({"end", disk_});
+  if (closed.ok()) closed = DrainSuspended();
+  if (!closed.ok()) return WithContext(closed.error(), fmt::format("draining disk {}", disk_));
+  return CheckBarriers();
+}
+
 Status DiskStack::DrainSuspended() {
   const std::string path = devices_[*plan_.log].path();
   const os::Fd log(::open(path.c_str(), O_RDWR | O_CLOEXEC));

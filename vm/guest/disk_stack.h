@@ -40,6 +40,11 @@ class DiskStack {
 
   // See DrainDisk in guest.proto. Whatever fails, the file system's part is resumed.
   Status Drain();
+  bool has_log() const { return plan_.log.has_value() && plan_.fs.has_value(); }
+  // For PreparePowerCut in guest.proto, of a disk that has a log: suspends the file system's part,
+  // which is not resumed; then closes and drains the log.
+  Status Quiesce();
+  Status CloseLog();
 
   // Gives the layer at this position of the request another table under load, or only has the
   // kernel look at it; the tables as it reports them then. A layer that drops barriers goes on

@@ -67,6 +67,7 @@ Answer Executor::Execute(const GuestRequest& request) {
   Result<Answer> result = InternalError("the request was not carried out");
   try {
     result = Dispatch(request);
+    faults_.Look();                            // whatever it was may have brought a moment about
   } catch (const std::exception& exception) {  // the standard library's: out of memory and the like
     result = InternalError(fmt::format("the guest's executor failed: {}", exception.what()));
   }
@@ -148,6 +149,8 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       return TakeTimelineAnswer();
     case GuestRequest::kDisarmFaults:
       return Disarm();
+    case GuestRequest::kPreparePowerCut:
+      return PreparePowerCut();
     case GuestRequest::KIND_NOT_SET:
       break;
   }
@@ -190,12 +193,12 @@ Result<Answer> Executor::Run(const RunGuestProgram& request) {
     }
     environment.push_back("PLUGPULL_MARK_DEVICE=" + disk->mark_path());
   }
-  PP_ASSIGN_OR_RETURN(
-      auto outcome, RunGuestCommand({request.argv().begin(), request.argv().end()}, environment,
-                                    Millis(request.timeout_ms()), {}, [this] {
-                                      faults_.Look();
-                                      agents_.Tend();
-                                    }));
+  PP_ASSIGN_OR_RETURN(auto outcome,
+                      RunGuestCommand({request.argv().begin(), request.argv().end()}, environment,
+                                      Millis(request.timeout_ms()), {}, [this] {
+                                        faults_.Look();
+                                        agents_.Tend();
+                                      }));
   Answer answer;
   answer.set_exit_status(outcome.exit_status);
   answer.set_timed_out(outcome.timed_out);
@@ -215,11 +218,17 @@ Result<Answer> Executor::MountDisk(const MountRequest& request) {
 Result<Answer> Executor::RunFiles(const RunWorkload& request) {
   WorkloadHooks hooks;
   std::optional<DrainEvery> drain;
+  std::optional<Moment> stop;
+  if (request.has_stop_when()) {
+    PP_ASSIGN_OR_RETURN(stop, Moment::Arm(request.stop_when()));
+    hooks.stop = [&stop] { return stop->HasCome(); };
+  }
   if (!request.mark_disk().empty()) {
     PP_ASSIGN_OR_RETURN(DiskStack * disk, Find(request.mark_disk()));
-    hooks.write_mark = [this, disk](const blocklog::Mark& mark) -> Status {
+    hooks.write_mark = [this, disk, &stop](const blocklog::Mark& mark) -> Status {
       PP_RETURN_IF_ERROR(disk->WriteMark(mark));
       faults_.AfterMark(mark);
+      if (stop) stop->AfterMark(mark);
       return OkStatus();
     };
     if (request.drain_every_bytes() > 0) {
@@ -228,8 +237,9 @@ Result<Answer> Executor::RunFiles(const RunWorkload& request) {
   } else if (request.drain_every_bytes() > 0) {
     return UserError("drain_every_bytes needs a mark_disk to drain");
   }
-  hooks.after_operation = [this, &drain]() -> Status {
+  hooks.after_operation = [this, &drain, &stop]() -> Status {
     faults_.AfterOperation();
+    if (stop) stop->AfterOperation();
     return drain ? drain->DrainIfDue() : OkStatus();
   };
   hooks.send_progress = [this](const Progress& progress) {
@@ -238,7 +248,9 @@ Result<Answer> Executor::RunFiles(const RunWorkload& request) {
     return send_(message);
   };
   PP_RETURN_IF_ERROR(RunOperations(request, hooks));
-  return Answer();
+  Answer answer;
+  answer.set_stopped(stop && stop->HasCome());
+  return answer;
 }
 
 Result<Answer> Executor::Mark(const WriteMark& request) {
@@ -350,6 +362,18 @@ Result<Answer> Executor::NoteForTimeline(const NoteEvent& request) {
     PP_RETURN_IF_ERROR(agents_.NoteAttached(event, disk->top_path()));
   } else {
     PP_RETURN_IF_ERROR(agents_.Note(event));
+  }
+  return Answer();
+}
+
+Result<Answer> Executor::PreparePowerCut() {
+  // First all of them: what one disk still gets while another is drained would be of a later
+  // moment.
+  for (const auto& [name, disk] : disks_) {
+    if (disk->has_log()) PP_RETURN_IF_ERROR(disk->Quiesce());
+  }
+  for (const auto& [name, disk] : disks_) {
+    if (disk->has_log()) PP_RETURN_IF_ERROR(disk->CloseLog());
   }
   return Answer();
 }

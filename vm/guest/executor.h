@@ -57,6 +57,7 @@ class Executor {
   Result<Answer> ReadBack(const ReadBackDisk& request);
   Result<Answer> Await(const WaitForDisk& request);
   Result<Answer> Disarm();
+  Result<Answer> PreparePowerCut();
   Result<Answer> NoteForTimeline(const NoteEvent& request);
   Result<Answer> AgentAnswer(Status status);
   Result<Answer> TakeTimelineAnswer();

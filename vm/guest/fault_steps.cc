@@ -114,6 +114,31 @@ bool FaultMoments::NeedsLook() const {
   });
 }
 
+Result<Moment> Moment::Arm(const When& when) {
+  Moment moment;
+  if (when.has_kernel_log()) {
+    PP_ASSIGN_OR_RETURN(KernelLog log, KernelLog::Open());
+    moment.log_ = std::make_shared<KernelLog>(std::move(log));
+  }
+  moment.moments_.emplace(FaultMoments::Clock{SinceBootMs, [log = moment.log_] {
+                                                bool cut = false;
+                                                return log ? log->Take(kLinesMax, cut)
+                                                           : std::vector<KernelLine>();
+                                              }});
+  PP_ASSIGN_OR_RETURN(const size_t position, moment.moments_->Arm(when));
+  PP_CHECK(position == 0);
+  return moment;
+}
+
+void Moment::AfterMark(const blocklog::Mark& mark) {
+  has_come_ = has_come_ || !moments_->AfterMark(mark).empty();
+}
+
+void Moment::AfterOperation() {
+  has_come_ = has_come_ || !moments_->AfterOperation().empty();
+  if (moments_->NeedsLook()) has_come_ = has_come_ || !moments_->Look().empty();
+}
+
 Faults::Faults(FindDisk find)
     : find_(std::move(find)),
       moments_({SinceBootMs, [this] {
@@ -127,7 +152,7 @@ FaultReport Faults::CarryOut(const SwapLayer& request) {
   report.set_operations(moments_.operations());
   const auto swap = [&]() -> Status {
     PP_ASSIGN_OR_RETURN(DiskStack * disk, find_(request.disk()));
-    if (!request.mark().empty()) {
+    if (!request.mark().empty() && !request.only_try()) {
       PP_RETURN_IF_ERROR(disk->WriteMark({kFaultMark, request.mark()}));
     }
     report.set_guest_ms(SinceBootMs());

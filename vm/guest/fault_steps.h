@@ -71,6 +71,22 @@ class FaultMoments {
   std::vector<Waiting> waiting_;
 };
 
+// One moment that somebody waits for, on the guest's own clock and log.
+class Moment {
+ public:
+  // From now on. A user error when `when` asks for nothing.
+  static Result<Moment> Arm(const When& when);
+  void AfterMark(const blocklog::Mark& mark);
+  void AfterOperation();
+  bool HasCome() const { return has_come_; }
+
+ private:
+  Moment() = default;
+  std::shared_ptr<KernelLog> log_;  // where a line of it is waited for
+  std::optional<FaultMoments> moments_;
+  bool has_come_ = false;
+};
+
 class Faults {
  public:
   using FindDisk = std::function<Result<DiskStack*>(const std::string& disk)>;

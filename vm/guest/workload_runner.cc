@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,10 +57,12 @@ class OperationRunner {
   int Write(const Operation& operation, uint64_t version);
   int Truncate(const Operation& operation) const;
   int Sync(const Operation& operation) const;
+  int SyncAll();
   int Move(const Operation& operation) const;
 
   os::Fd root_;
   std::vector<uint8_t> chunk_;
+  int sync_error_ = 0;  // of the first sync(2) that could not do what it says
 };
 
 int OperationRunner::Open(const std::string& path, int flags, mode_t mode, os::Fd& fd) const {
@@ -115,6 +118,18 @@ int OperationRunner::Sync(const Operation& operation) const {
   return (data_only ? ::fdatasync(fd.get()) : ::fsync(fd.get())) == 0 ? 0 : errno;
 }
 
+// sync(2) has no way to say that it failed, and a mark must not say for it that it did not. What
+// the kernel knows of failed writes it tells each descriptor once (errseq_t, in fs/sync.c), and
+// nothing of what a file system that has become read-only still holds back.
+int OperationRunner::SyncAll() {
+  ::sync();
+  struct statvfs state {};
+  if (sync_error_ == 0 && ::syncfs(root_.get()) != 0) sync_error_ = errno;
+  if (sync_error_ == 0 && ::fstatvfs(root_.get(), &state) != 0) sync_error_ = errno;
+  if (sync_error_ == 0 && (state.f_flag & ST_RDONLY) != 0) sync_error_ = EROFS;
+  return sync_error_;
+}
+
 int OperationRunner::Move(const Operation& operation) const {
   Place from;
   Place to;
@@ -154,8 +169,7 @@ int OperationRunner::Run(const Operation& operation, uint64_t version) {
     case Operation::FDATASYNC:
       return Sync(operation);
     case Operation::SYNC:
-      ::sync();
-      return 0;
+      return SyncAll();
     default:
       return EINVAL;  // ValidateWorkload has refused it
   }
@@ -206,6 +220,7 @@ Status RunAll(const RunWorkload& request, const WorkloadHooks& hooks, OperationR
     }
     PP_RETURN_IF_ERROR(progress.SendIfDue());
     if (hooks.after_operation) PP_RETURN_IF_ERROR(hooks.after_operation());
+    if (hooks.stop && hooks.stop()) return OkStatus();
   }
   return OkStatus();
 }

@@ -41,6 +41,8 @@ bool IsSync(const Operation& operation);
 struct WorkloadHooks {
   std::function<Status(const blocklog::Mark&)> write_mark;  // may be empty: no marks
   std::function<Status()> after_operation;                  // may be empty
+  // Asked after every operation; true: no other one is begun. May be empty.
+  std::function<bool()> stop;
   std::function<Status(const Progress&)> send_progress;
 };
 

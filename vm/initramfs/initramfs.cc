@@ -182,11 +182,13 @@ class Contents {
   std::map<std::string, Source> sources_;
 };
 
+Result<std::string> OwnFolder(const InitramfsOptions& options) {
+  if (!options.guest_folder.empty()) return options.guest_folder;
+  return GuestProgramsFolder();
+}
+
 Status AddGuestPrograms(const InitramfsOptions& options, Contents& contents) {
-  std::string folder = options.guest_folder;
-  if (folder.empty()) {
-    PP_ASSIGN_OR_RETURN(folder, GuestProgramsFolder());
-  }
+  PP_ASSIGN_OR_RETURN(const std::string folder, OwnFolder(options));
   const std::pair<const char*, const char*> programs[] = {
       {"plugpull-guest", "/init"}, {"plugpull-mark", "/usr/bin/plugpull-mark"}};
   for (const auto& [name, guest_path] : programs) {
@@ -201,7 +203,14 @@ Status AddGuestPrograms(const InitramfsOptions& options, Contents& contents) {
 }
 
 Status AddHostPrograms(const InitramfsOptions& options, Contents& contents) {
+  PP_ASSIGN_OR_RETURN(const std::string own_folder, OwnFolder(options));
   for (const auto& name : options.programs) {
+    // Agents and other programs of plugpull's own, which are on nobody's PATH.
+    const std::string own = own_folder + "/" + name;
+    if (name.starts_with("plugpull-") && os::Exists(own)) {
+      PP_RETURN_IF_ERROR(contents.AddProgram(own, "/usr/bin/" + name));
+      continue;
+    }
     PP_ASSIGN_OR_RETURN(const std::string path, LocateProgram(name));
     PP_RETURN_IF_ERROR(contents.AddProgram(path, path));
   }

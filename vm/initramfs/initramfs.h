@@ -17,7 +17,8 @@ struct InitramfsOptions {
   Kernel kernel;
   // Where plugpull-guest and plugpull-mark are; empty: GuestProgramsFolder().
   std::string guest_folder;
-  // More programs of the host, by name or absolute path; they get the same path in the guest.
+  // More programs of the host, by name or absolute path; they get the same path in the guest. A
+  // name "plugpull-..." is looked for in guest_folder first, and found at /usr/bin in the guest.
   std::vector<std::string> programs;
   std::map<std::string, std::string> files;  // path in the guest -> path on the host
   std::map<std::string, std::string> texts;  // path in the guest -> content

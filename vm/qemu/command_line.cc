@@ -77,11 +77,11 @@ void AddDescriptor(int number, std::vector<std::string>& arguments) {
 
 // `number`: of the descriptor, as in AddDescriptor.
 json FileNode(int number) {
-  return {{"driver", "file"},
-          {"filename", fmt::format("/dev/fdset/{}", kFirstDiskSet + number)},
-          {"locking", "off"},
-          {"discard", "unmap"},
-          {"cache", {{"direct", false}, {"no-flush", true}}}};
+  // read-only in so many words: else a raw node that is reopened read-only hands that down to this
+  // one, and the set has no descriptor to open it with.
+  return {{"driver", "file"},   {"filename", fmt::format("/dev/fdset/{}", kFirstDiskSet + number)},
+          {"read-only", false}, {"locking", "off"},
+          {"discard", "unmap"}, {"cache", {{"direct", false}, {"no-flush", true}}}};
 }
 
 // `log_number`: of the log's descriptor, where the disk has one.
