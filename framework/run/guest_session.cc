@@ -58,6 +58,7 @@ std::string StepWord(const Step& step) {
     case Step::kAgent:
     case Step::kAgentWait:
     case Step::kAgentStop:
+    case Step::kCsi:
       return AgentStepInWords(step);
     case Step::kPowerCut:
       return "power_cut";
@@ -291,6 +292,7 @@ Status GuestSession::RunStep(const Step& step, int number, Millis timeout) {
     case Step::kAgent:
     case Step::kAgentWait:
     case Step::kAgentStop:
+    case Step::kCsi:
       return agents_->Run(step, timeout);
     case Step::kPowerCut:
     case Step::KIND_NOT_SET:
