@@ -311,6 +311,28 @@ TEST_F(RunCampaignTest, AnUnmetDemandHidesNoMistakeOfTheChecks) {
   EXPECT_EQ(status_, 2);
 }
 
+TEST_F(RunCampaignTest, WithoutItsWorkloadADiskIsJudgedButForStaleData) {
+  const FakeScript refused = Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+    if (!request.has_mount()) return std::nullopt;
+    FakeReply reply;
+    reply.answer.mutable_error()->set_message("bad superblock");
+    reply.answer.mutable_error()->set_error_number(EINVAL);
+    return reply;
+  });
+  Scenario poisoned = plans_[0].scenario();
+  poisoned.mutable_disk(0)->set_fill(Disk::POISON);
+  poisoned.mutable_check(0)->clear_oracle();
+  poisoned.mutable_check(0)->add_oracle(STALE_DATA);
+  Expand(poisoned);
+  const RunReport report = RunOne(refused);
+  EXPECT_EQ(report.error(), "");
+  ASSERT_EQ(report.disk_size(), 1);
+  EXPECT_GT(report.disk(0).states().holds(), 0u);
+  ASSERT_EQ(report.note_size(), 1);
+  EXPECT_THAT(report.note(0), HasSubstr("stale data on disk vol was not judged"));
+  EXPECT_EQ(status_, 1);
+}
+
 TEST_F(RunCampaignTest, ADiskThatTheStepsNeverMountedIsNotChecked) {
   const FakeScript fails = Script([](const GuestRequest& request) -> std::optional<FakeReply> {
     if (!request.has_run_program() || request.run_program().argv(0) != "true") return std::nullopt;
