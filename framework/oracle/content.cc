@@ -130,6 +130,13 @@ ContentVerdict ContentJudge::Run() {
     verdict_.answers.asked.Add(GuaranteeReport::FSYNC_NAME);
   }
   verdict_.answers.shown = verdict_.answers.asked;
+  // A name that cannot be looked up may be there, with a size and bytes.
+  for (const auto guarantee :
+       {GuaranteeReport::FSYNC_NAME, GuaranteeReport::FSYNC_SIZE, GuaranteeReport::FSYNC_DATA}) {
+    if (!unseen_.empty() && !verdict_.answers.broken.Has(guarantee)) {
+      verdict_.answers.unknown.Add(guarantee);
+    }
+  }
   if (verdict_.violation_count > 0) {
     verdict_.outcome = Outcome::kViolated;
     verdict_.evidence = verdict_.violations[0].evidence;

@@ -62,8 +62,9 @@ struct ContentVerdict {
   uint64_t names_checked = 0;
   uint64_t files_checked = 0;
   uint64_t bytes_checked = 0;
-  // FSYNC_NAME, FSYNC_SIZE, FSYNC_DATA: which of them something durable was asked about, and
-  // which is violated. Of a file that is not under its name, size and bytes are not asked.
+  // FSYNC_NAME, FSYNC_SIZE, FSYNC_DATA: which of them something durable was asked about, which is
+  // violated, and which is not known for a name that cannot be looked up. Of a file that is not
+  // under its name, size and bytes are not asked.
   GuaranteeAnswers answers;
 };
 

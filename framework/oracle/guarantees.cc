@@ -56,6 +56,30 @@ bool IsWhole(uint64_t file, const ContentMap& content, std::span<const uint8_t> 
          FirstDifference(file, content, bytes, 0, bytes.size()) == bytes.size();
 }
 
+GuaranteeReport::Guarantee RenameGuarantee(Kind kind) {
+  return kind == Kind::kRenameSynced ? GuaranteeReport::RENAME_SYNCED
+                                     : GuaranteeReport::RENAME_UNSYNCED;
+}
+
+// What a question is about.
+GuaranteeSet GuaranteesOf(const GuaranteeQuestion& question) {
+  GuaranteeSet guarantees;
+  switch (question.kind) {
+    case Kind::kRenameSynced:
+    case Kind::kRenameUnsynced:
+      guarantees.Add(RenameGuarantee(question.kind));
+      break;
+    case Kind::kAppend:
+      guarantees.Add(GuaranteeReport::APPEND_SOUND);
+      guarantees.Add(GuaranteeReport::APPEND_WHOLE);
+      break;
+    case Kind::kOverwrite:
+      guarantees.Add(GuaranteeReport::OVERWRITE_WHOLE);
+      break;
+  }
+  return guarantees;
+}
+
 class GuaranteeJudge {
  public:
   explicit GuaranteeJudge(FileSystemView& view) : view_(view) {}
@@ -71,30 +95,12 @@ class GuaranteeJudge {
     answers_.asked.Add(guarantee);
     if (shown) answers_.shown.Add(guarantee);
   }
-  void Unknown(const GuaranteeQuestion& question);
+  void Unknown(const GuaranteeQuestion& question) { answers_.unknown.Add(GuaranteesOf(question)); }
 
   FileSystemView& view_;
   GuaranteeAnswers answers_;
   std::vector<uint8_t> bytes_;  // of the file that is looked at
 };
-
-GuaranteeReport::Guarantee RenameGuarantee(Kind kind) {
-  return kind == Kind::kRenameSynced ? GuaranteeReport::RENAME_SYNCED
-                                     : GuaranteeReport::RENAME_UNSYNCED;
-}
-
-void GuaranteeJudge::Unknown(const GuaranteeQuestion& question) {
-  switch (question.kind) {
-    case Kind::kRenameSynced:
-    case Kind::kRenameUnsynced:
-      return answers_.unknown.Add(RenameGuarantee(question.kind));
-    case Kind::kAppend:
-      answers_.unknown.Add(GuaranteeReport::APPEND_SOUND);
-      return answers_.unknown.Add(GuaranteeReport::APPEND_WHOLE);
-    case Kind::kOverwrite:
-      return answers_.unknown.Add(GuaranteeReport::OVERWRITE_WHOLE);
-  }
-}
 
 void GuaranteeJudge::JudgeRename(const GuaranteeQuestion& question,
                                  const std::optional<NodeInfo>& node) {
@@ -209,6 +215,15 @@ GuaranteeAnswers JudgeGuarantees(const std::vector<GuaranteeQuestion>& questions
     if (question.IsOpen(key)) judge.Judge(question);
   }
   return std::move(judge).answers();
+}
+
+GuaranteeSet OpenGuarantees(const std::vector<GuaranteeQuestion>& questions,
+                            const workload::ObligationKey& key) {
+  GuaranteeSet open;
+  for (const GuaranteeQuestion& question : questions) {
+    if (question.IsOpen(key)) open.Add(GuaranteesOf(question));
+  }
+  return open;
 }
 
 }  // namespace plugpull::oracle

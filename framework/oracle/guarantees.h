@@ -26,4 +26,8 @@ namespace plugpull::oracle {
 GuaranteeAnswers JudgeGuarantees(const std::vector<workload::GuaranteeQuestion>& questions,
                                  const workload::ObligationKey& key, FileSystemView& view);
 
+// What JudgeGuarantees may be asked at a cut, whatever it finds there.
+GuaranteeSet OpenGuarantees(const std::vector<workload::GuaranteeQuestion>& questions,
+                            const workload::ObligationKey& key);
+
 }  // namespace plugpull::oracle

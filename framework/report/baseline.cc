@@ -15,8 +15,9 @@ namespace plugpull::report {
 namespace {
 
 using Json = nlohmann::json;
-// Scenario, variant, disk (empty: any), oracle, class, step (0: of no step).
-using Key = std::tuple<std::string, std::string, std::string, std::string, std::string, uint64_t>;
+// Scenario, variant, disk (empty: any), boot (0: of none), oracle, class, step (0: of no step).
+using Key =
+    std::tuple<std::string, std::string, std::string, uint64_t, std::string, std::string, uint64_t>;
 
 constexpr const char* kNextStep = "give a file that --json of an older run made";
 
@@ -30,6 +31,12 @@ Result<std::string> Text(const Json& object, const char* key, bool required,
         fmt::format("the baseline's {} has no text \"{}\"; {}", where, key, kNextStep));
   }
   return found->get<std::string>();
+}
+
+// A number of an object; 0 when it is missing.
+uint64_t Number(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
 }
 
 Status CollectRun(const Json& run, const std::string& where, std::set<Key>& known) {
@@ -52,9 +59,8 @@ Status CollectRun(const Json& run, const std::string& where, std::set<Key>& know
     PP_ASSIGN_OR_RETURN(const std::string disk, Text(verdict, "disk", false, verdict_where));
     PP_ASSIGN_OR_RETURN(const std::string oracle, Text(verdict, "oracle", true, verdict_where));
     PP_ASSIGN_OR_RETURN(const std::string found, Text(verdict, "class", true, verdict_where));
-    const auto step = verdict.find("step");
-    const bool has_step = step != verdict.end() && step->is_number_unsigned();
-    known.emplace(name, variant, disk, oracle, found, has_step ? step->get<uint64_t>() : 0);
+    known.emplace(name, variant, disk, Number(verdict, "boot"), oracle, found,
+                  Number(verdict, "step"));
   }
   return OkStatus();
 }
@@ -102,19 +108,19 @@ Result<size_t> FilterAgainstBaseline(ReportList& now, std::string_view baseline_
   size_t marked = 0;
   for (RunReport& run : *now.mutable_run()) {
     size_t marked_in_run = 0;
-    const auto mark = [&](const std::string& disk, Finding& finding) {
+    const auto mark = [&](const DiskReport& disk, Finding& finding) {
       if (IsExpected(finding)) return;
-      const auto knows = [&](const std::string& on) {
-        return known.contains({run.name(), run.variant(), on, OracleWord(finding),
+      const auto knows = [&](const std::string& on, uint64_t boot) {
+        return known.contains({run.name(), run.variant(), on, boot, OracleWord(finding),
                                ClassWord(finding), finding.step()});
       };
-      if (!knows(disk) && !knows("")) return;
+      if (!knows(disk.disk(), disk.boot()) && !knows("", disk.boot()) && !knows("", 0)) return;
       finding.set_in_baseline(true);
       ++marked_in_run;
     };
-    for (Finding& finding : *run.mutable_finding()) mark("", finding);
+    for (Finding& finding : *run.mutable_finding()) mark(DiskReport(), finding);
     for (DiskReport& disk : *run.mutable_disk()) {
-      for (Finding& finding : *disk.mutable_finding()) mark(disk.disk(), finding);
+      for (Finding& finding : *disk.mutable_finding()) mark(disk, finding);
     }
     if (marked_in_run > 0 && OutcomeOf(run) == Outcome::kDiffers) {
       run.set_as_expected(NothingNew(run));

@@ -15,9 +15,9 @@ inline constexpr Bytes kBaselineSizeMax = Mebibytes(256);
 
 // Marks each finding (unknown ones too) that `baseline_json`, what RenderJson made of an older
 // check, holds as well: `in_baseline` is set, and it no longer makes its run fail; `expected`
-// stays as it is. Findings are the same when scenario, variant, disk, oracle, class and,
-// of a step's demand, the step's number are;
-// a baseline without a disk's name matches any disk. A class that is expected and was not found,
+// stays as it is. Findings are the same when scenario, variant, disk, boot, oracle, class and, of a
+// step's demand, the step's number are; a baseline without a disk's name matches any disk, and any
+// boot when it names none. A class that is expected and was not found,
 // an error and an incomplete recording go on failing: a baseline excuses what is seen, not that
 // nothing is seen any more.
 //

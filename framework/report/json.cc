@@ -32,6 +32,7 @@ Json VerdictJson(const DiskReport& disk, const Finding& finding) {
                   {"lost_writes", finding.lost_writes()},
                   {"lost", Json::array()}};
   for (const std::string& lost : finding.lost()) verdict["lost"].push_back(lost);
+  if (disk.has_boot()) verdict["boot"] = disk.boot();
   return verdict;
 }
 

@@ -107,11 +107,8 @@ std::string DemandText(const Finding& finding) {
                      std::string_view(finding.evidence()).substr(0, kEvidenceBytesMax));
 }
 
-void WriteFailure(pugi::xml_node testcase, const RunReport& run) {
-  std::string message;
-  for (const std::string& difference : Differences(run)) {
-    message += (message.empty() ? "" : "; ") + difference;
-  }
+// All that was found in a run.
+std::string FoundText(const RunReport& run) {
   std::string text;
   for (const Finding& finding : run.finding()) text += DemandText(finding);
   for (const std::string& note : run.note()) text += fmt::format("note: {}\n", note);
@@ -119,6 +116,15 @@ void WriteFailure(pugi::xml_node testcase, const RunReport& run) {
     for (const Finding& finding : disk.finding()) text += FindingText(disk, finding);
   }
   for (const AgentReport& agent : run.agent()) text += AgentText(agent);
+  return text;
+}
+
+void WriteFailure(pugi::xml_node testcase, const RunReport& run) {
+  std::string message;
+  for (const std::string& difference : Differences(run)) {
+    message += (message.empty() ? "" : "; ") + difference;
+  }
+  std::string text = FoundText(run);
   if (!run.command().empty()) text += fmt::format("run it again: {}\n", run.command());
   pugi::xml_node failure = testcase.append_child("failure");
   Set(failure, "type", "verdict");
@@ -134,7 +140,7 @@ void WriteError(pugi::xml_node testcase, const RunReport& run) {
       : run.error_kind().empty() ? "internal"
                                  : run.error_kind());
   Set(error, "message", ErrorText(run));
-  std::string text = ErrorText(run) + "\n";
+  std::string text = ErrorText(run) + "\n" + FoundText(run);
   if (!run.command().empty()) text += fmt::format("run it again: {}\n", run.command());
   SetText(error, text);
 }

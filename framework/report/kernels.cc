@@ -44,7 +44,7 @@ std::map<std::string, std::string> Found(const RunReport& run) {
     found.emplace(what + but, what + but);
   }
   for (const DiskReport& disk : run.disk()) {
-    const std::string where = run.disk_size() > 1 ? " on disk " + disk.disk() : "";
+    const std::string where = run.disk_size() > 1 ? " on disk " + DiskWord(disk) : "";
     for (const Finding& finding : disk.finding()) {
       const std::string what =
           fmt::format("{} by {}{}", ClassWord(finding), OracleWord(finding), where);

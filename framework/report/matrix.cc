@@ -119,11 +119,17 @@ std::vector<const RunReport*> RowsOf(const ReportList& reports) {
 
 Cell TerminalCell(const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return {"-", Tone::kDim};
-  if (report->broken() > 0) return {fmt::format("{}", report->broken()), Tone::kBad};
+  const char* unknown = report->unknown() > 0 ? "?" : "";
+  if (report->broken() > 0) return {fmt::format("{}{}", report->broken(), unknown), Tone::kBad};
   if (report->asked() == 0) return {"?", Tone::kWarn};
-  if (report->shown() == 0) return {"weak", Tone::kWarn};
+  if (report->shown() == 0) return {fmt::format("weak{}", unknown), Tone::kWarn};
   if (report->unknown() > 0) return {"held?", Tone::kWarn};
   return {"held", Tone::kGood};
+}
+
+// ", 3 unknown".
+std::string UnknownWords(const GuaranteeReport& report) {
+  return report.unknown() > 0 ? fmt::format(", {} unknown", report.unknown()) : std::string();
 }
 
 std::string TerminalTable(const Style& style, const std::vector<const RunReport*>& rows) {
@@ -163,10 +169,10 @@ std::string BrokenLines(const std::vector<const RunReport*>& rows) {
     for (const Column& column : kColumns) {
       const auto report = Find(*run, column.guarantee);
       if (!report || report->broken() == 0) continue;
-      out +=
-          Printable(fmt::format("  {}, {}: {} of {} states, e.g. {}", RowName(*run), column.title,
-                                report->broken(), report->asked(), report->example())) +
-          "\n";
+      out += Printable(fmt::format("  {}, {}: {} of {} states{}, e.g. {}", RowName(*run),
+                                   column.title, report->broken(), report->asked(),
+                                   UnknownWords(*report), report->example())) +
+             "\n";
     }
   }
   return out;
@@ -199,12 +205,12 @@ std::string Code(std::string_view text) {
 
 std::string MarkdownCell(const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return "not asked";
-  if (report->broken() > 0) {
-    return fmt::format("**broken** in {} of {}", report->broken(), report->asked());
-  }
   if (report->asked() == 0) return fmt::format("unknown in {}", report->unknown());
   const std::string unknown =
       report->unknown() > 0 ? fmt::format(", unknown in {}", report->unknown()) : "";
+  if (report->broken() > 0) {
+    return fmt::format("**broken** in {} of {}{}", report->broken(), report->asked(), unknown);
+  }
   if (report->shown() == 0) return fmt::format("weak: not seen in {}{}", report->asked(), unknown);
   return fmt::format("held in {}{}", report->asked(), unknown);
 }
@@ -305,7 +311,9 @@ constexpr std::string_view kDocumentHead =
 constexpr std::string_view kCellWords =
     "A cell says in how many of the states the question was open, and what was seen in them: "
     "*held* is an observation in so many states, not a proof. *broken* has a state as evidence "
-    "below. *weak*: never broken, but in no state had the change in question left a trace.\n\n";
+    "below. *weak*: never broken, but in no state had the change in question left a trace. "
+    "*unknown*: so many more states, in which the question was open and nobody could answer "
+    "it.\n\n";
 
 constexpr std::string_view kTimestampWords =
     "Timestamps are not asked about: no cell says what becomes of atime, mtime and ctime, so rows "
@@ -322,7 +330,7 @@ std::string RenderMatrix(const ReportList& reports, const TerminalOptions& optio
   const std::string broken = BrokenLines(rows);
   out +=
       "A number: broken in so many states. weak: never broken, but no state shows the change.\n"
-      "held?: never broken, but some states could not be judged.\n";
+      "?: some states could not be judged, and may be broken or not.\n";
   out += "Timestamps are not asked about.\n";
   if (!broken.empty()) out += "\n" + broken;
   return out;

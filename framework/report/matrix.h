@@ -5,7 +5,9 @@
 //              had left a trace
 //   weak       never broken, but no state shows a trace of it: a question that was not put
 //   N (broken) in N of the states at which it was open; one of them is named below the table
-//   ?          open in some states, and answered in none
+//   ?          open in some states, and answered in none; behind one of the others: some states
+//   more
+//              in which it was open, and nobody could answer it
 //   -          not asked
 // Rows of mounts that the kernel refused say so, and runs that ended in an error or are incomplete
 // have no cells.

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 
 #include "framework/agent/contract.h"
+#include "framework/blocklog/history.h"
+#include "framework/blocklog/log_reader.h"
 #include "framework/run/cross_check.h"
 #include "framework/run/disk_check.h"
 #include "framework/run/mount_use.h"
@@ -193,14 +196,21 @@ void NotePowerCut(const recording::Reader& reader, bool first, DiskReport& repor
   }
 }
 
-// `first`: of its disk, in this boot.
+struct PartOfCheck {
+  bool first = false;  // of its disk, in this boot
+  // Set: only the state that the power cut left, which is of this model and not of the check's.
+  std::optional<crashstate::DeviceModel> only_left_under;
+};
+
 Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& fsck,
-                    const CheckOptions& options, const std::string& what, bool first,
+                    const CheckOptions& options, const std::string& what, const PartOfCheck& part,
                     RunReport& report) {
   const Scenario& scenario = reader.manifest().scenario();
   if (options.max_states) check.set_max_states(*options.max_states);
-  PP_ASSIGN_OR_RETURN(const auto source,
-                      DiskSource::FromRecording(reader, check.disk(), ModelOf(check.model())));
+  PP_ASSIGN_OR_RETURN(
+      const auto source,
+      DiskSource::FromRecording(reader, check.disk(),
+                                part.only_left_under.value_or(ModelOf(check.model()))));
   PP_ASSIGN_OR_RETURN(const auto trace, TraceOf(reader, check.disk()));
   NoteDropped(*source, report);
   DiskCheckOptions disk = DiskOptions(options, report.seed(), what, ShellWord(reader.folder()));
@@ -208,6 +218,7 @@ Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& 
   disk.data_mode = WeakestDataMode(MountUseOf(&scenario, check.disk(), source->base()));
   if (reader.manifest().has_recovery()) disk.recovery = reader.manifest().recovery();
   PP_RETURN_IF_ERROR(AddBoot(reader, check.disk(), disk));
+  disk.only_left_by_power_cut = part.only_left_under.has_value();
   if (check.has_nested()) {
     disk.judged = [&](const auto& states, const auto& verdicts, DiskReport& disk_report) {
       const NestedOptions nested{.recording = reader.folder(),
@@ -220,8 +231,8 @@ Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& 
   }
   PP_ASSIGN_OR_RETURN(*report.add_disk(),
                       CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
-  NotePowerCut(reader, first, *report.mutable_disk(report.disk_size() - 1));
-  if (!WantsCrossCheck(reader.manifest(), check.disk())) return OkStatus();
+  NotePowerCut(reader, part.first, *report.mutable_disk(report.disk_size() - 1));
+  if (part.only_left_under || !WantsCrossCheck(reader.manifest(), check.disk())) return OkStatus();
   DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
   if (options.progress) {
     disk.progress = [&](uint64_t done, uint64_t total) {
@@ -232,6 +243,78 @@ Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& 
       CrossCheck(reader, *source, found, check, trace ? &*trace : nullptr, fsck, disk);
   NoteNotDone(found, report);
   return OkStatus();
+}
+
+// A power_cut may name a state of another model than those of the checks of its disk. Under its own
+// it is judged by itself.
+Status CheckStatesOfOtherModels(const recording::Reader& reader, oracle::Fsck& fsck,
+                                const CheckOptions& options, const std::string& what,
+                                RunReport& report) {
+  const Scenario& scenario = reader.manifest().scenario();
+  for (const ChosenState& chosen : reader.manifest().power_cut().chosen()) {
+    PP_ASSIGN_OR_RETURN(const auto id, crashstate::CrashStateId::Parse(chosen.state()));
+    std::optional<Check> first;
+    bool judged = false;
+    for (const Check& check : scenario.check()) {
+      if (check.disk() != chosen.disk()) continue;
+      judged |= ModelOf(check.model()) == id.model;
+      if (!first) first = check;
+    }
+    if (judged) continue;
+    if (!first) {
+      report.add_note(fmt::format(
+          "the state {} that the power cut of boot {} left was not judged, for no check is of disk "
+          "{}",
+          chosen.state(), reader.manifest().boot().number(), chosen.disk()));
+      continue;
+    }
+    first->clear_nested();
+    LeaveOut(GUARANTEES, *first);  // its counts are of the check's model
+    PP_RETURN_IF_ERROR(
+        CheckOneDisk(reader, *first, fsck, options, what, {false, id.model}, report));
+  }
+  return OkStatus();
+}
+
+// Whether the log of a disk has nothing to cut because the steps ended before its first mount.
+bool EndsBeforeFirstMount(const recording::Reader& reader, const std::string& disk) {
+  const Recording& manifest = reader.manifest();
+  const auto& steps = manifest.scenario().step();
+  const auto end_of_run = steps.begin() + StepsRun(manifest);
+  const auto mounts = [&](const Step& step) { return step.mount().disk() == disk; };
+  if (std::any_of(steps.begin(), end_of_run, mounts)) return false;
+  const RecordedDisk* recorded = reader.FindDisk(disk);
+  if (std::none_of(end_of_run, steps.end(), mounts) || recorded == nullptr) return false;
+  const Bytes size(recorded->size_bytes());
+  const Bytes strip(recorded->strip_bytes());
+  const auto bytes = reader.ReadLog(*recorded);
+  if (!bytes.ok()) return false;
+  const auto log = blocklog::ReadLog(*bytes, {true, size + strip});
+  if (!log.ok()) return false;
+  const auto history = blocklog::MakeHistory(*log, {size, strip});
+  return history.ok() && history->base == 0;
+}
+
+// Stale data is looked for in the files of a workload. Where the steps ended before it, there are
+// none, and the other oracles go on without it.
+void LeaveOutStaleData(const recording::Reader& reader, Check& check, RunReport& report) {
+  const Scenario& scenario = reader.manifest().scenario();
+  const RecordedDisk* recorded = reader.FindDisk(check.disk());
+  if (!Asks(check, STALE_DATA) || recorded == nullptr || !recorded->has_poison_seed()) return;
+  std::map<std::string, std::string> disk_at;
+  bool left_out = false;
+  for (int i = 0; i < scenario.step_size(); ++i) {
+    const Step& step = scenario.step(i);
+    if (step.has_mount()) disk_at[step.mount().at()] = step.mount().disk();
+    if (!step.has_workload() || disk_at[step.workload().at()] != check.disk()) continue;
+    if (i < StepsRun(reader.manifest())) return;
+    left_out = true;
+  }
+  if (!left_out) return;
+  LeaveOut(STALE_DATA, check);
+  report.add_note(
+      fmt::format("stale data on disk {} was not judged, for the steps ended before its workload",
+                  check.disk()));
 }
 
 Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, RunReport& report) {
@@ -250,19 +333,23 @@ Status CheckDisks(const recording::Reader& reader, const CheckOptions& options, 
   const std::string what = report.name() + (report.variant().empty() ? "" : "/" + report.variant());
   const bool ended_early = StepsRun(manifest) < scenario.step_size();
   std::set<std::string> noted;
-  for (const Check& check : scenario.check()) {
+  for (Check check : scenario.check()) {
     const int disks = report.disk_size();
-    const Status checked =
-        CheckOneDisk(reader, check, fsck, options, what, noted.insert(check.disk()).second, report);
+    if (ended_early) LeaveOutStaleData(reader, check, report);
+    const Status checked = CheckOneDisk(reader, check, fsck, options, what,
+                                        {noted.insert(check.disk()).second, {}}, report);
     if (checked.ok()) continue;
-    if (!ended_early || checked.error().code != ErrorCode::kUser) return checked;
-    // What a check needs is made by a step that did not run any more.
+    if (!ended_early || checked.error().code != ErrorCode::kUser ||
+        !EndsBeforeFirstMount(reader, check.disk())) {
+      return checked;
+    }
     report.mutable_disk()->DeleteSubrange(disks, report.disk_size() - disks);
     report.add_note(
         fmt::format("disk {} was not checked, for the steps ended before there was "
                     "enough to look at: {}",
                     check.disk(), checked.error().ToString()));
   }
+  PP_RETURN_IF_ERROR(CheckStatesOfOtherModels(reader, fsck, options, what, report));
   for (const DiskReport& disk : report.disk()) PP_RETURN_IF_ERROR(ContradictionOf(disk));
   return OkStatus();
 }
@@ -299,12 +386,10 @@ void AddDemands(const Recording& manifest, RunReport& report) {
 // the next boot was chosen is not a whole one.
 Result<bool> GoesOn(const Recording& manifest) {
   const RecordedBoot& boot = manifest.boot();
-  if (boot.number() >= boot.boots()) return false;
+  // The reason may be that the next boot is missing.
+  if (boot.number() >= boot.boots() || manifest.has_incomplete_reason()) return false;
   if (manifest.power_cut().chosen_size() > 0) return true;
-  if (manifest.power_cut().has_not_found() || manifest.unmet_demand_size() > 0 ||
-      manifest.has_incomplete_reason()) {
-    return false;
-  }
+  if (manifest.power_cut().has_not_found() || manifest.unmet_demand_size() > 0) return false;
   return UserError(
       fmt::format("boot {} of {} ended in a power cut, but what it left was never chosen: the run "
                   "was ended before that; record it again",

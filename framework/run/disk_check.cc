@@ -279,7 +279,7 @@ Result<oracle::SameRecovery> SameRecoveryOf(const DiskSource& source,
 
 // Adds one state to those that are judged; both orders of it, where its order is not known.
 Status AddChosen(const DiskSource& source, const crashstate::CrashStateId& id,
-                 crashstate::Enumeration& enumeration) {
+                 crashstate::Enumeration& enumeration, DiskReport& report) {
   const crashstate::CrashSpace& space = source.space();
   StateSpec spec;
   PP_ASSIGN_OR_RETURN(spec.cut, space.CutOfEntry(id.cut));
@@ -293,21 +293,70 @@ Status AddChosen(const DiskSource& source, const crashstate::CrashStateId& id,
     spec.overlapping_older = true;
     enumeration.states.push_back(spec);
     ++enumeration.order_unknown;
+    report.add_note(
+        "in the state that the power cut left, the order of overlapping writes is not known: both "
+        "orders were judged, and the next boot began with the one that the state's id names");
   }
   return OkStatus();
 }
 
-// Why the states of a later boot cannot be judged: the disk was broken before it began. Empty: it
-// was not.
-Result<std::string> BrokenFromTheStart(const DiskSource& source, oracle::Fsck& fsck) {
-  StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck,
-                     {.in_process = true, .sample_permille = 1000}, nullptr);
+Result<crashstate::Enumeration> StatesOf(const DiskSource& source, const Check& check,
+                                         const DiskCheckOptions& options, DiskReport& report) {
+  crashstate::Enumeration enumeration;
+  if (!options.only_left_by_power_cut) {
+    enumeration =
+        crashstate::EnumerateStates(source.space(), check, options.seed, &source.timeline());
+  }
+  const auto& left = options.left_by_power_cut;
+  if (left && left->model == source.space().model()) {
+    PP_RETURN_IF_ERROR(AddChosen(source, *left, enumeration, report));
+  }
+  return enumeration;
+}
+
+StateSpec StartOf(const DiskSource& source) {
   StateSpec base;
   base.cut = source.space().first_cut();
-  PP_ASSIGN_OR_RETURN(const RecoveredState recovered, engine.MoveTo(base));
-  if (recovered.said.outcome != Outcome::kHolds) return recovered.said.evidence + " ";
-  PP_ASSIGN_OR_RETURN(const Said structure, engine.JudgeStructure());
-  return structure.outcome == Outcome::kHolds ? std::string() : structure.evidence + " ";
+  return base;
+}
+
+// Whether a later boot began with a disk that holds.
+Result<Said> JudgeStart(const DiskSource& source, oracle::Fsck& fsck) {
+  StateEngine engine(source.space(), source.journal(), source.base_extents(), fsck,
+                     {.in_process = true, .sample_permille = 1000}, nullptr);
+  PP_ASSIGN_OR_RETURN(const RecoveredState recovered, engine.MoveTo(StartOf(source)));
+  if (recovered.said.outcome != Outcome::kHolds) return recovered.said;
+  PP_ASSIGN_OR_RETURN(Said structure, engine.JudgeStructure());
+  if (recovered.fast_commits && structure.outcome == Outcome::kViolated) {
+    structure = {Outcome::kUnknown, oracle::kFastCommitDoubt + structure.evidence};
+  }
+  return structure;
+}
+
+// Says that no state of a later boot was judged, for `start` does not hold. That it is broken is a
+// finding of the boot before; that nobody knows is one of this boot.
+void AddBadStart(const DiskSource& source, const Said& start, const DiskCheckOptions& options,
+                 DiskReport& report) {
+  StateCounts& states = *report.mutable_states();
+  if (start.outcome == Outcome::kViolated) {
+    report.add_note("no state of this boot was judged, for what it began with does not hold: " +
+                    start.evidence);
+    return;
+  }
+  report.add_note(
+      "no state of this boot was judged, for nobody can say whether what it began with "
+      "holds");
+  states.set_enumerated(1);
+  states.set_distinct(1);
+  states.set_unknown(1);
+  const std::string id = crashstate::IdOf(source.space(), StartOf(source)).ToString();
+  Finding& finding = *report.add_finding();
+  finding.set_kind(Finding::UNKNOWN);
+  finding.set_oracle(FSCK);
+  finding.set_count(1);
+  finding.set_example(id);
+  finding.set_command(options.command_for ? options.command_for(id) : "");
+  finding.set_evidence(start.evidence);
 }
 
 }  // namespace
@@ -323,6 +372,15 @@ int StepsRun(const Recording& manifest) {
 
 bool Asks(const Check& check, Oracle oracle) {
   return std::find(check.oracle().begin(), check.oracle().end(), oracle) != check.oracle().end();
+}
+
+bool LeaveOut(Oracle oracle, Check& check) {
+  auto& oracles = *check.mutable_oracle();
+  const auto kept = std::remove(oracles.begin(), oracles.end(), static_cast<int>(oracle));
+  if (kept == oracles.end()) return false;
+  oracles.erase(kept, oracles.end());
+  if (oracles.empty()) check.add_oracle(FSCK);
+  return true;
 }
 
 Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
@@ -374,11 +432,9 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
     report.add_note("content was not judged: no files workload ran on this disk");
   }
   if (options.begins_as_crash_state && judge_options.fsck) {
-    PP_ASSIGN_OR_RETURN(const std::string broken, BrokenFromTheStart(source, fsck));
-    if (!broken.empty()) {
-      report.mutable_states();
-      report.add_note("no state of this boot was judged, for what it began with does not hold: " +
-                      broken);
+    PP_ASSIGN_OR_RETURN(const Said start, JudgeStart(source, fsck));
+    if (start.outcome != Outcome::kHolds) {
+      AddBadStart(source, start, options, report);
       return report;
     }
   }
@@ -400,11 +456,8 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
     judge_options.guarantees = &questions;
   }
 
-  crashstate::Enumeration enumeration =
-      crashstate::EnumerateStates(space, check, options.seed, &source.timeline());
-  if (options.left_by_power_cut && options.left_by_power_cut->model == space.model()) {
-    PP_RETURN_IF_ERROR(AddChosen(source, *options.left_by_power_cut, enumeration));
-  }
+  PP_ASSIGN_OR_RETURN(const crashstate::Enumeration enumeration,
+                      StatesOf(source, check, options, report));
   Judge judge(space, source.journal(), source.base_extents(), obligations ? &*obligations : nullptr,
               fsck, judge_options);
   PP_ASSIGN_OR_RETURN(auto verdicts, judge.Run(enumeration.states));

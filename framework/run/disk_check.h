@@ -32,6 +32,8 @@ struct DiskCheckOptions {
   // The state that the power cut at the end of this boot left; it is judged whatever the check
   // names.
   std::optional<crashstate::CrashStateId> left_by_power_cut;
+  // That state alone is judged, for it is of another model than the check.
+  bool only_left_by_power_cut = false;
   // Of a boot behind a power cut: what it began with may be broken, and no fault of its own.
   bool begins_as_crash_state = false;
   // Of a recording of a recovery; SAME_RECOVERY needs it.
@@ -50,6 +52,10 @@ int StepsRun(const Recording& manifest);
 // Whether a check asks for an oracle.
 bool Asks(const Check& check, Oracle oracle);
 
+// Takes an oracle out of a check, which keeps FSCK where nothing else is left. False: it did not
+// ask for it.
+bool LeaveOut(Oracle oracle, Check& check);
+
 // What the files workload did on a disk; nothing when none ran there. A user error when there were
 // several, or when the recording lacks the trace of one.
 Result<std::optional<WorkloadTrace>> TraceOf(const recording::Reader& reader,
@@ -62,7 +68,8 @@ Result<std::optional<workload::ObligationIndex>> ObligationsOf(const DiskSource&
                                                                const WorkloadTrace* trace);
 
 // `trace` may be null: then content is not judged, and STALE_DATA is a user error. The check's
-// model is the source's.
+// model is the source's. Of a later boot that began with a broken disk no state is judged, which is
+// a note; where nobody can say whether the disk was broken, it is an unknown finding.
 Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
                              const WorkloadTrace* trace, oracle::Fsck& fsck,
                              const DiskCheckOptions& options);

@@ -146,6 +146,14 @@ std::string MomentInWords(const When& when) {
   return "a moment";
 }
 
+Error MomentMayHaveCome(const Step& step, int number) {
+  return GuestError(
+      fmt::format("step {}: it waits for {}; the kernel has logged more than its buffer holds, so "
+                  "that line may "
+                  "have come unseen; enlarge the buffer with kernel_argument: \"log_buf_len=16M\"",
+                  number, MomentInWords(step.when())));
+}
+
 FaultSteps::FaultSteps(const Scenario& scenario, vm::Machine& machine, Ask ask)
     : scenario_(scenario), machine_(machine), ask_(std::move(ask)) {
   size_t index = 0;
@@ -335,6 +343,7 @@ Result<std::vector<int>> FaultSteps::Finish() {
   GuestRequest request;
   request.mutable_disarm_faults();
   PP_ASSIGN_OR_RETURN(const Answer answer, ask_(std::move(request), kControlTimeout));
+  lines_lost_ = answer.kernel_log_cut();
   for (const FaultReport& report : answer.fault()) {
     const int number = static_cast<int>(report.step());
     if (number < 1 || number > scenario_.step_size()) {

@@ -30,6 +30,9 @@ std::string FaultStepInWords(const Step& step);
 // "100 operations of workloads".
 std::string MomentInWords(const When& when);
 
+// A guest error: the moment of a step waits for a line of the kernel's log, and lines were lost.
+Error MomentMayHaveCome(const Step& step, int number);
+
 // Lives no longer than the scenario and the machine.
 class FaultSteps {
  public:
@@ -45,6 +48,8 @@ class FaultSteps {
   // After the last step. Numbers of the steps whose moment (`when`) never came, in their order; a
   // guest error when it came and the fault could not be done.
   Result<std::vector<int>> Finish();
+  // After Finish: one of those waited for a line of the kernel's log and may have missed it.
+  bool lines_lost() const { return lines_lost_; }
   // Where the guest has the disks that were plugged in again.
   const std::map<std::string, std::string>& devices() const { return devices_; }
   // In the order in which they happened.
@@ -77,6 +82,7 @@ class FaultSteps {
   std::map<std::string, uint64_t> size_sectors_;
   std::vector<RecordedFault> faults_;
   int fillers_ = 0;
+  bool lines_lost_ = false;
 };
 
 }  // namespace plugpull::run

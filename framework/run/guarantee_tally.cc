@@ -50,13 +50,14 @@ void Merge(const GuaranteeAnswers* more, GuaranteeAnswers& answers) {
 GuaranteeAnswers AnswersOf(const Check& check, const StateVerdict& verdict) {
   GuaranteeAnswers answers;
   const bool recovered = verdict.recovery == Outcome::kHolds;
+  const Outcome metadata = recovered ? verdict.structure : verdict.recovery;
   if (AsksOf(check, FSCK)) {
-    AddOutcome(GuaranteeReport::METADATA_CONSISTENT,
-               recovered ? verdict.structure : verdict.recovery, verdict.evidence, answers);
+    AddOutcome(GuaranteeReport::METADATA_CONSISTENT, metadata, verdict.evidence, answers);
   }
-  if (!recovered) return answers;
-  if (AsksOf(check, STALE_DATA) && verdict.structure == Outcome::kHolds) {
-    AddOutcome(GuaranteeReport::NO_STALE_DATA, verdict.stale_data, verdict.stale_evidence, answers);
+  if (verdict.recovery == Outcome::kViolated) return answers;
+  if (AsksOf(check, STALE_DATA) && metadata != Outcome::kViolated) {
+    const Outcome stale = metadata == Outcome::kHolds ? verdict.stale_data : Outcome::kUnknown;
+    AddOutcome(GuaranteeReport::NO_STALE_DATA, stale, verdict.stale_evidence, answers);
   }
   Merge(verdict.content_answers, answers);
   Merge(verdict.guarantee_answers, answers);

@@ -22,7 +22,9 @@ namespace plugpull::run {
 //   states whose journal was refused, but for METADATA_CONSISTENT: there is nothing to look at
 //   states whose metadata does not hold, for NO_STALE_DATA and the questions of
 //   guarantee_questions.h: files may share blocks there
-// States whose verdict hangs on an unknown order of writes are unknown. `command_for` may be empty.
+// Unknown are states whose verdict hangs on an unknown order of writes, all questions of states of
+// which nobody can say whether their journal or metadata hold, and what is broken where recovery
+// is doubtful (fast commits). `command_for` may be empty.
 void AddGuarantees(const DiskSource& source, const Check& check,
                    const std::vector<crashstate::StateSpec>& states,
                    const std::vector<StateVerdict>& verdicts,

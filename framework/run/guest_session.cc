@@ -426,6 +426,7 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
   }
   traces_.push_back(std::move(trace));
   if (may_stop && !answer->stopped()) {
+    if (answer->kernel_log_cut()) return MomentMayHaveCome(*power_cut_, step_number_ - 1);
     UnmetBy(step_number_ - 1, MomentInWords(power_cut_->when()),
             "that never came before the workload ended");
   }
@@ -534,6 +535,10 @@ Status GuestSession::FinishFaults() {
   PP_ASSIGN_OR_RETURN(const std::vector<int> never, faults_->Finish());
   if (!unmet_.empty()) return OkStatus();  // the steps ended early; it may have been still to come
   for (const int number : never) {
+    const Step& step = scenario_.step(number - 1);
+    if (step.when().has_kernel_log() && faults_->lines_lost()) {
+      return MomentMayHaveCome(step, number);
+    }
     UnmetBy(number, MomentInWords(scenario_.step(number - 1).when()),
             "that never came before the last step ended");
   }

@@ -50,6 +50,9 @@ struct ContentSaid {
   oracle::GuaranteeAnswers answers;
   bool hidden = false;  // unknown, for what would have answered cannot be read in this image
 };
+// What the content oracle is asked about.
+constexpr GuaranteeReport::Guarantee kOwed[] = {
+    GuaranteeReport::FSYNC_NAME, GuaranteeReport::FSYNC_SIZE, GuaranteeReport::FSYNC_DATA};
 struct ContentKeyHash {
   size_t operator()(const ContentKey& key) const {
     return key.image.low ^ (key.obligations.ended_count * 0x9e3779b97f4a7c15ULL) ^
@@ -201,12 +204,16 @@ struct Judge::Impl {
 
   bool HasPromises() const { return options.promises != nullptr && !options.promises->empty(); }
 
-  // What is owed to earlier boots: the first that is not kept.
-  Said Promised(Tools& tools) {
+  // What is owed to earlier boots: the first that is not kept. What a `condemned` image hides is no
+  // open question, as in JudgeRecovered.
+  Said Promised(Tools& tools, bool condemned) {
     Said all;
     for (size_t i = 0; i < options.promises->size(); ++i) {
       const KeptPromise& promise = (*options.promises)[i];
-      Said said = Owed(tools.promised[i], promise.key, tools.promised_memo[i], tools.engine).said;
+      const ContentSaid content =
+          Owed(tools.promised[i], promise.key, tools.promised_memo[i], tools.engine);
+      if (content.hidden && condemned) continue;
+      const Said& said = content.said;
       if (Worse(all.outcome, said.outcome) == all.outcome) continue;
       all.outcome = said.outcome;
       all.evidence = fmt::format("of boot {}: {}", promise.boot, said.evidence);
@@ -227,10 +234,7 @@ struct Judge::Impl {
     if (!view.ok()) {
       if ((*owed)->names.empty() && (*owed)->files.empty()) return {};
       ContentSaid said{{Outcome::kViolated, view.error().message}, {}, false};
-      for (const auto guarantee : {GuaranteeReport::FSYNC_NAME, GuaranteeReport::FSYNC_SIZE,
-                                   GuaranteeReport::FSYNC_DATA}) {
-        said.answers.unknown.Add(guarantee);
-      }
+      for (const auto guarantee : kOwed) said.answers.unknown.Add(guarantee);
       return said;
     }
     oracle::ContentVerdict verdict = oracle::JudgeContent(**owed, *view, &memo);
@@ -250,14 +254,47 @@ struct Judge::Impl {
     PP_ASSIGN_OR_RETURN(RecoveredState recovered, tools.engine.MoveTo(spec));
     const bool doubtful = recovered.fast_commits;
     PP_ASSIGN_OR_RETURN(StateVerdict verdict, JudgeRecovered(tools, spec, std::move(recovered)));
-    if (!doubtful) return verdict;
-    Doubt(verdict.structure, verdict.evidence);
-    Doubt(verdict.content, verdict.content_evidence);
-    Doubt(verdict.stale_data, verdict.stale_evidence);
-    Doubt(verdict.same_recovery, verdict.same_recovery_evidence);
-    verdict.content_answers = nullptr;
-    verdict.guarantee_answers = nullptr;
+    if (doubtful) {
+      Doubt(verdict.structure, verdict.evidence);
+      Doubt(verdict.content, verdict.content_evidence);
+      Doubt(verdict.stale_data, verdict.stale_evidence);
+      Doubt(verdict.same_recovery, verdict.same_recovery_evidence);
+      Doubt(verdict.content_answers);
+      Doubt(verdict.guarantee_answers);
+    }
+    LeaveOpen(tools, spec.cut, verdict);
     return verdict;
+  }
+
+  // What would have been asked of an image of which nobody can say whether it is one.
+  void LeaveOpen(Tools& tools, size_t cut, StateVerdict& verdict) {
+    const bool refused = verdict.recovery == Outcome::kViolated;
+    if (refused || !tools.tracker ||
+        Worse(verdict.recovery, verdict.structure) != Outcome::kUnknown) {
+      return;
+    }
+    if (options.content && verdict.content_answers == nullptr) {
+      oracle::GuaranteeAnswers open;
+      const auto owed = tools.tracker->At(keys[cut]);
+      if (!owed.ok() || !(*owed)->names.empty() || !(*owed)->files.empty()) {
+        for (const auto guarantee : kOwed) open.unknown.Add(guarantee);
+      }
+      verdict.content_answers = &Keep(std::move(open));
+    }
+    if (options.guarantees != nullptr && verdict.guarantee_answers == nullptr) {
+      oracle::GuaranteeAnswers questions;
+      questions.unknown = oracle::OpenGuarantees(*options.guarantees, keys[cut]);
+      verdict.guarantee_answers = &Keep(std::move(questions));
+    }
+  }
+
+  void Doubt(const oracle::GuaranteeAnswers*& answers) {
+    if (answers == nullptr) return;
+    oracle::GuaranteeAnswers doubted = *answers;
+    doubted.unknown.Add(doubted.broken);
+    doubted.broken = {};
+    doubted.evidence.clear();
+    answers = &Keep(std::move(doubted));
   }
 
   void Doubt(Outcome& outcome, const std::string*& evidence) {
@@ -316,7 +353,8 @@ struct Judge::Impl {
                                       : &Keep(compute());
     }
     if (options.content && HasPromises()) {
-      const auto compute = [&] { return Promised(tools); };
+      // One image is condemned or it is not: its fingerprint is key enough.
+      const auto compute = [&] { return Promised(tools, verdict.structure == Outcome::kViolated); };
       const Said& said =
           options.deduplicate ? promised.Get(recovered.fingerprint, compute) : Keep(compute());
       if (Worse(verdict.content, said.outcome) != verdict.content) {

@@ -65,7 +65,8 @@ struct StateVerdict {
   const std::string* kernel_evidence = nullptr;
   const std::string* command_evidence = nullptr;
   // What the content oracle and the guarantees oracle observed; null where they were not asked.
-  // Guarantees are asked of images whose structure holds.
+  // Guarantees are asked of images whose structure holds. Where nobody can say whether recovery or
+  // structure hold, what would have been asked is unknown; so is what a doubtful recovery breaks.
   const oracle::GuaranteeAnswers* content_answers = nullptr;
   const oracle::GuaranteeAnswers* guarantee_answers = nullptr;
 

@@ -15,6 +15,7 @@
 #include "framework/image/poison.h"
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
+#include "framework/run/disk_check.h"
 #include "framework/run/guest_session.h"
 #include "framework/run/log_file.h"
 #include "framework/run/power_cut.h"
@@ -287,11 +288,7 @@ Scenario ScenarioOfBoot(const Scenario& whole, const scenario::BootSteps& steps,
   for (Check& check : *own.mutable_check()) {
     // The log begins with the state itself, which nobody cuts.
     check.mutable_model()->set_from(Model::FIRST_MOUNT);
-    auto& oracles = *check.mutable_oracle();
-    const auto kept = std::remove(oracles.begin(), oracles.end(), static_cast<int>(STALE_DATA));
-    if (kept == oracles.end()) continue;
-    oracles.erase(kept, oracles.end());
-    if (oracles.empty()) check.add_oracle(FSCK);
+    if (!LeaveOut(STALE_DATA, check)) continue;
     recorded.add_not_judged(
         fmt::format("stale data on disk {} was not judged in this boot: bytes of files of earlier "
                     "boots would be taken for it",
@@ -364,29 +361,38 @@ Error NamingConsole(Error error, const std::string& console) {
   return error;
 }
 
-// All boots, the first into `folder`. Fewer when a power cut leaves nothing to go on with.
-Status RecordBoots(const scenario::Plan& plan, const std::string& folder, const std::string& failed,
-                   const GuestImage& image, const RecordOptions& options) {
-  const Scenario& whole = plan.scenario();
-  const std::vector<scenario::BootSteps> boots = scenario::BootsOf(whole);
+// Boot `i` of a plan whose first recording is `folder`.
+Boot BootOf(const Scenario& whole, const std::vector<scenario::BootSteps>& boots, size_t i,
+            const std::string& folder, const std::string& failed) {
   std::string name = folder;
   while (name.size() > 1 && name.back() == '/') name.pop_back();
   name = name.substr(name.rfind('/') + 1);
+  const auto number = static_cast<uint32_t>(i + 1);
+  Boot boot;
+  boot.counts = boots[0].power_cut >= 0;
+  boot.recorded.set_number(number);
+  boot.recorded.set_boots(static_cast<uint32_t>(boots.size()));
+  boot.recorded.set_first_step(static_cast<uint32_t>(boots[i].first) + 1);
+  if (i == 1) boot.recorded.set_parent("../../../" + name);
+  if (i > 1) boot.recorded.set_parent(fmt::format("../../{}/recording", i));
+  boot.scenario = ScenarioOfBoot(whole, boots[i], i > 0, boot.recorded);
+  boot.folder = i == 0 ? folder : Workdir::BootRecording(folder, number);
+  boot.console =
+      failed + "/" + (i == 0 ? "" : fmt::format("boot-{}-", number)) + recording::kConsoleName;
+  return boot;
+}
+
+// Records boots, the first into `folder`, until all are there or a power cut leaves nothing to go
+// on with. `last` becomes the folder of the last one that was recorded.
+Status RecordBootsInto(const scenario::Plan& plan, const std::string& folder,
+                       const std::string& failed, const GuestImage& image,
+                       const RecordOptions& options, std::string& last) {
+  const Scenario& whole = plan.scenario();
+  const std::vector<scenario::BootSteps> boots = scenario::BootsOf(whole);
   BootStart start;
   std::optional<PowerCutChoice> choice;
   for (size_t i = 0; i < boots.size(); ++i) {
-    const auto number = static_cast<uint32_t>(i + 1);
-    Boot boot;
-    boot.counts = boots[0].power_cut >= 0;
-    boot.recorded.set_number(number);
-    boot.recorded.set_boots(static_cast<uint32_t>(boots.size()));
-    boot.recorded.set_first_step(static_cast<uint32_t>(boots[i].first) + 1);
-    if (i == 1) boot.recorded.set_parent("../../../" + name);
-    if (i > 1) boot.recorded.set_parent(fmt::format("../../{}/recording", i));
-    boot.scenario = ScenarioOfBoot(whole, boots[i], i > 0, boot.recorded);
-    boot.folder = i == 0 ? folder : Workdir::BootRecording(folder, number);
-    boot.console =
-        failed + "/" + (i == 0 ? "" : fmt::format("boot-{}-", number)) + recording::kConsoleName;
+    Boot boot = BootOf(whole, boots, i, folder, failed);
     boot.before = choice ? &*choice : nullptr;
     if (choice) PP_RETURN_IF_ERROR(PutBack(*choice, boot.scenario, failed, start));
     start.later = i > 0;
@@ -397,8 +403,9 @@ Status RecordBoots(const scenario::Plan& plan, const std::string& folder, const 
       if (!boot.counts) return error;
       return WithContext(std::move(error),
                          fmt::format("boot {} of {}, whose first step is step {} of the scenario",
-                                     number, boots.size(), boots[i].first + 1));
+                                     i + 1, boots.size(), boots[i].first + 1));
     }
+    last = boot.folder;
     start = BootStart();
     start.files = *std::move(files);
     if (boots[i].power_cut < 0) break;
@@ -406,6 +413,24 @@ Status RecordBoots(const scenario::Plan& plan, const std::string& folder, const 
     if (!choice || choice->disks.empty()) break;
   }
   return OkStatus();
+}
+
+// Whether nothing went wrong. Where it did, by no fault of the user's, the boots that were recorded
+// stay, and the last of them says why there are no more.
+Result<bool> RecordBoots(const scenario::Plan& plan, const std::string& folder,
+                         const std::string& failed, const GuestImage& image,
+                         const RecordOptions& options) {
+  std::string last;
+  const Status recorded = RecordBootsInto(plan, folder, failed, image, options, last);
+  if (recorded.ok()) return true;
+  if (last.empty() || recorded.error().code == ErrorCode::kUser) return recorded.error();
+  PP_ASSIGN_OR_RETURN(const auto reader, recording::Reader::Open(last));
+  Recording manifest = reader.manifest();
+  manifest.set_incomplete_reason(fmt::format("the boots behind this one are missing: {} error: {}",
+                                             ErrorCodeName(recorded.error().code),
+                                             recorded.error().ToString()));
+  PP_RETURN_IF_ERROR(recording::ReplaceManifest(last, manifest));
+  return false;
 }
 
 }  // namespace
@@ -420,8 +445,8 @@ Result<std::string> RecordPlan(const scenario::Plan& plan, const Workdir& workdi
   PP_RETURN_IF_ERROR(os::RemoveAll(Workdir::BootsFolder(folder)));
   PP_ASSIGN_OR_RETURN(const GuestImage image, ImageFor(plan, options));
   PP_RETURN_IF_ERROR(os::MakeFolders(failed));
-  PP_RETURN_IF_ERROR(RecordBoots(plan, folder, failed, image, options));
-  PP_RETURN_IF_ERROR(os::RemoveAll(failed));
+  PP_ASSIGN_OR_RETURN(const bool all, RecordBoots(plan, folder, failed, image, options));
+  if (all) PP_RETURN_IF_ERROR(os::RemoveAll(failed));
   return folder;
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "framework/proto/options.pb.h"
+#include "framework/proto/scenario.pb.h"
 #include "framework/scenario/words.h"
 
 namespace plugpull::scenario {
@@ -180,6 +181,11 @@ void RuleChecker::CheckOneof(const Message& message, const OneofDescriptor* oneo
 }
 
 }  // namespace
+
+bool IsForAuthors(const FieldDescriptor* field) {
+  return field->containing_type() != Step::descriptor() ||
+         field->number() != Step::kLineFieldNumber;
+}
 
 std::string NumberMistake(const FieldDescriptor* field, const std::string& number) {
   const FieldRule& rule = RuleOf(field);

@@ -24,7 +24,9 @@ using google::protobuf::io::Tokenizer;
 std::vector<std::string> FieldNames(const Descriptor* message) {
   std::vector<std::string> names;
   names.reserve(static_cast<size_t>(message->field_count()));
-  for (int i = 0; i < message->field_count(); ++i) names.push_back(message->field(i)->name());
+  for (int i = 0; i < message->field_count(); ++i) {
+    if (IsForAuthors(message->field(i))) names.push_back(message->field(i)->name());
+  }
   return names;
 }
 
@@ -149,7 +151,7 @@ bool SyntaxReader::ReadField(const Descriptor* message, SourceNode& node, int de
   }
   tokens_.Next();
   const FieldDescriptor* field = message->FindFieldByName(name.text);
-  if (field == nullptr) return UnknownField(message, name, node);
+  if (field == nullptr || !IsForAuthors(field)) return UnknownField(message, name, node);
   bool good = !WrittenBefore(message, field, name, node);
   const bool colon = tokens_.TakeSymbol(':');
   SourceNode written;  // only kept when the whole field is good

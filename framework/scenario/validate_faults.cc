@@ -37,6 +37,38 @@ int LogPosition(const Disk& disk) {
   return -1;
 }
 
+bool IsPartOf(const Layer& layer, const std::string& disk) {
+  return std::ranges::count(layer.striped().disk(), disk) > 0 || layer.snapshot().scratch() == disk;
+}
+
+// The disk that has this one for a part of its layers; null: none.
+const Disk* DiskMadeOf(const Validation& v, const Disk& part) {
+  for (const Disk& disk : v.scenario.disk()) {
+    const bool uses =
+        std::any_of(disk.layer().begin(), disk.layer().end(),
+                    [&](const Layer& layer) { return IsPartOf(layer, part.name()); });
+    if (uses) return &disk;
+  }
+  return nullptr;
+}
+
+// The disk whose log stands above all that reaches this one: itself, or the one that it is part of.
+// Null: none.
+const Disk* LoggedAbove(const Validation& v, const Disk& disk) {
+  if (LogPosition(disk) >= 0) return &disk;
+  const Disk* user = DiskMadeOf(v, disk);
+  return user != nullptr && LogPosition(*user) >= 0 ? user : nullptr;
+}
+
+// A snapshot reads what it is about to change, and fails all that follows when it cannot
+// (copy_callback and pending_complete in drivers/md/dm-snap.c). What changed is read from the
+// scratch disk by whoever asks for it, and nothing more comes of it.
+bool ReadsBeforeWrites(const Disk& logged, const Disk& disk) {
+  return std::any_of(logged.layer().begin(), logged.layer().end(), [&](const Layer& layer) {
+    return layer.has_snapshot() && layer.snapshot().scratch() != disk.name();
+  });
+}
+
 // Releases that the scenario runs on, as far as their names say; with no_faults they do not count
 // where `faults_only`.
 std::vector<dm::KernelRelease> Kernels(const Scenario& scenario, bool faults_only) {
@@ -129,7 +161,8 @@ class PartDisks {
   bool UsedByStep(const std::string& disk) const {
     return std::any_of(v_.scenario.step().begin(), v_.scenario.step().end(), [&](const Step& step) {
       return step.mkfs().disk() == disk || step.mount().disk() == disk ||
-             step.detach().disk() == disk || step.attach().disk() == disk;
+             step.detach().disk() == disk || step.attach().disk() == disk ||
+             step.corrupt().disk() == disk;
     });
   }
 
@@ -297,11 +330,20 @@ void CheckIoError(const Validation& v, const Disk& disk, const IoErrorFault& fau
                      "one of them out");
     }
   }
-  if (fault.op() != IoErrorFault::READ && LogPosition(disk) >= 0) {
+  const Disk* logged = LoggedAbove(v, disk);
+  if (logged == nullptr) return;
+  if (fault.op() != IoErrorFault::READ) {
     v.reporter.Add(node.Locate(IoErrorFault::kOpFieldNumber),
                    fmt::format("op {} below the log_writes layer of disk {}: its log would show as "
                                "done what was not; make a layer above it flakey with error_writes",
-                               IoErrorFault::Op_Name(fault.op()), disk.name()));
+                               IoErrorFault::Op_Name(fault.op()), logged->name()));
+  } else if (ReadsBeforeWrites(*logged, disk)) {
+    v.reporter.Add(node.Locate(IoErrorFault::kOpFieldNumber),
+                   fmt::format("op READ below the snapshot layer of disk {}, which reads what it is "
+                               "about to change and is invalid when that fails: the log above it "
+                               "would show as done what was not; leave the snapshot out, or make a "
+                               "layer above the log fail",
+                               logged->name()));
   }
 }
 
@@ -312,10 +354,16 @@ void CheckDeviceFault(const Validation& v, const DeviceFaultStep& fault, const S
   if (fault.has_io_error()) {
     CheckIoError(v, *disk, fault.io_error(), Sub(node, DeviceFaultStep::kIoErrorFieldNumber));
   }
-  if (fault.has_resize() && disk->layer_size() > 0) {
-    v.reporter.Add(
-        Sub(node, DeviceFaultStep::kResizeFieldNumber).name,
-        fmt::format("disk {} has layers, which keep their size; resize one without", disk->name()));
+  if (!fault.has_resize()) return;
+  const Disk* user = DiskMadeOf(v, *disk);
+  const SourceLocation& at = Sub(node, DeviceFaultStep::kResizeFieldNumber).name;
+  if (disk->layer_size() > 0) {
+    v.reporter.Add(at, fmt::format("disk {} has layers, which keep their size; resize one without",
+                                   disk->name()));
+  } else if (user != nullptr) {
+    v.reporter.Add(at, fmt::format("disk {} is part of disk {}, whose layers keep their size; "
+                                   "resize one that nothing else uses",
+                                   disk->name(), user->name()));
   }
 }
 

@@ -5,4 +5,5 @@ plugpull_test(guarantees_test
 plugpull_test(report_matrix_test SOURCES unit/report_matrix_test.cc
   DEPS framework_report framework_os framework_proto)
 plugpull_test(guarantee_check_test SOURCES unit/guarantee_check_test.cc
-  DEPS framework_run framework_recording LABELS unit meta)
+  DEPS framework_run framework_recording framework_blocklog framework_ext4 framework_os
+       tests_support LABELS unit meta)

@@ -18,7 +18,11 @@ using ::testing::IsEmpty;
 class FaultMomentsTest : public ::testing::Test {
  protected:
   FaultMoments::Clock Clock() {
-    return {[this] { return now_ms_; }, [this] { return std::exchange(lines_, {}); }};
+    return {[this] { return now_ms_; },
+            [this](bool& cut) {
+              cut = cut || std::exchange(cut_, false);
+              return std::exchange(lines_, {});
+            }};
   }
   void Log(const std::string& text) { lines_.emplace_back().set_text(text); }
   size_t Arm(const When& when) {
@@ -29,6 +33,7 @@ class FaultMomentsTest : public ::testing::Test {
 
   uint64_t now_ms_ = 1000;
   std::vector<KernelLine> lines_;
+  bool cut_ = false;
   FaultMoments moments_{Clock()};
 };
 
@@ -70,6 +75,27 @@ TEST_F(FaultMomentsTest, OperationsCountFromWhereItWasArmed) {
   Arm(operations);
   Arm(operations);
   EXPECT_THAT(moments_.AfterOperation(), ElementsAre(0u, 1u));
+}
+
+TEST_F(FaultMomentsTest, AMomentThatALostLineMayHaveBroughtIsNotOneThatNeverCame) {
+  When operations;
+  operations.set_after_operations(2);
+  When log;
+  log.set_kernel_log("error");
+  Arm(operations);
+  cut_ = true;
+  EXPECT_THAT(moments_.Look(), IsEmpty());
+  EXPECT_FALSE(moments_.LinesLost()) << "nobody waited for a line";
+  Arm(log);
+  EXPECT_THAT(moments_.Look(), IsEmpty());
+  EXPECT_FALSE(moments_.LinesLost());
+  cut_ = true;
+  Log("all is well");
+  EXPECT_THAT(moments_.Look(), IsEmpty());
+  EXPECT_TRUE(moments_.LinesLost());
+  Log("an error");
+  EXPECT_THAT(moments_.Look(), ElementsAre(1u));
+  EXPECT_FALSE(moments_.LinesLost()) << "it came all the same";
 }
 
 TEST_F(FaultMomentsTest, RefusesWhatNeverComes) {

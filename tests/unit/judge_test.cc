@@ -10,8 +10,10 @@
 #include "framework/blocklog/format.h"
 #include "framework/blocklog/log_writer.h"
 #include "framework/run/check.h"
+#include "framework/run/disk_source.h"
 #include "framework/run/materialize.h"
 #include "journal_builder.h"
+#include "memory_view.h"
 
 namespace plugpull::run {
 namespace {
@@ -161,6 +163,53 @@ TEST_F(LogOverExt4, EqualImagesAreRecoveredByE2fsckOnce) {
     EXPECT_EQ(runs["recovery by e2fsck"], 2U);
     EXPECT_EQ(runs["e2fsck -fn"], 2U);
   }
+}
+
+// A folder whose block is damaged: what is in it cannot be looked up, and e2fsck condemns it.
+void BreakFolder(ext4::Image& image) {
+  ext4::Debugfs(image, {"mkdir /d"});
+  for (size_t at = 0; at + 1024 <= image.size(); at += 1024) {
+    const uint8_t* block = &image[at];
+    uint32_t inode;
+    std::memcpy(&inode, block, sizeof inode);
+    const bool first = block[6] == 1 && block[7] == 2 && block[8] == '.';
+    if (inode != 12 || !first) continue;
+    image[at + 4] = 7;  // no length of an entry
+    return;
+  }
+  FAIL() << "there is no folder /d";
+}
+
+TEST_F(LogOverExt4, WhatACondemnedImageHidesOfAPromiseIsNoOpenQuestion) {
+  BreakFolder(base_);
+  writer_.Write(Bytes(at_), Good());
+  CheckLog();  // writes the files
+  oracle::Script script;
+  script.Mkdir("d").Create("d/f", 1).Fsync("d/f").Unlink("d/f").Sync();
+  auto index = workload::ObligationIndex::Make(script.trace());
+  ASSERT_TRUE(index.ok()) << index.error().ToString();
+  std::vector<KeptPromise> promises;
+  promises.push_back({1, *std::move(index), {script.size(), script.size()}});
+  const auto source = DiskSource::FromLogFile({folder_ / "log", folder_ / "base", false, {}});
+  ASSERT_TRUE(source.ok()) << source.error().ToString();
+  auto fsck = oracle::Fsck::Find();
+  ASSERT_TRUE(fsck.ok());
+  const auto verdict_on = [&](bool structure) {
+    JudgeOptions options;
+    options.fsck = structure;
+    options.promises = &promises;
+    Judge judge((*source)->space(), (*source)->journal(), (*source)->base_extents(), nullptr, *fsck,
+                options);
+    crashstate::StateSpec all;
+    all.cut = (*source)->space().last_cut();
+    const auto verdicts = judge.Run({all});
+    EXPECT_TRUE(verdicts.ok());
+    return verdicts.ok() ? verdicts->at(0) : StateVerdict();
+  };
+  const StateVerdict condemned = verdict_on(true);
+  EXPECT_EQ(condemned.structure, oracle::Outcome::kViolated);
+  EXPECT_EQ(condemned.content, oracle::Outcome::kHolds);
+  EXPECT_EQ(verdict_on(false).content, oracle::Outcome::kUnknown) << "nobody has condemned it";
 }
 
 // The superblock with another label; its checksum lies in the second sector.

@@ -118,6 +118,26 @@ TEST(CompareKernelsTest, BothMeetTheirExpectationAndDifferAllTheSame) {
                           "b"));
 }
 
+TEST(CompareKernelsTest, TheSameFindingInAnotherBootIsADifference) {
+  const auto found_in = [](const std::string& kernel, uint32_t boot) {
+    RunReport run = RunOn(kernel);
+    run.mutable_disk(0)->set_boot(1);
+    *run.add_disk() = run.disk(0);
+    run.mutable_disk(1)->set_boot(2);
+    Find(run, DURABILITY_LOST, CONTENT, 3, true);
+    if (boot == 2) run.mutable_disk()->SwapElements(0, 1);
+    run.mutable_disk(0)->set_boot(1);
+    run.mutable_disk(1)->set_boot(2);
+    return run;
+  };
+  EXPECT_THAT(DifferencesOf({found_in("a", 1), found_in("b", 1)}), IsEmpty());
+  EXPECT_THAT(DifferencesOf({found_in("a", 1), found_in("b", 2)}),
+              ElementsAre("scenario/v: DURABILITY_LOST by content on disk vol, boot 1 (3 of 400 "
+                          "states) with a, not with b",
+                          "scenario/v: DURABILITY_LOST by content on disk vol, boot 2 (3 of 400 "
+                          "states) with b, not with a"));
+}
+
 TEST(CompareKernelsTest, DemandsDifferByStepAndByWhatCame) {
   RunReport a = RunOn("a");
   RunReport b = RunOn("b");

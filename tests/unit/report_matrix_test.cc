@@ -14,6 +14,7 @@
 namespace plugpull::report {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -78,8 +79,26 @@ TEST(ReportMatrix, ACellSaysNoMoreThanItsEvidence) {
   EXPECT_THAT(MarkdownOf(report), HasSubstr("| held in 90, unknown in 4 |"));
   report.set_broken(2);
   report.set_example("vol:cache@7");
-  EXPECT_THAT(MarkdownOf(report), HasSubstr("| **broken** in 2 of 90 |"));
+  EXPECT_THAT(MarkdownOf(report), HasSubstr("| **broken** in 2 of 90, unknown in 4 |"));
   EXPECT_THAT(MarkdownOf(report), HasSubstr("such as `vol:cache@7`"));
+}
+
+TEST(ReportMatrix, ATerminalCellSaysThatSomeStatesAreUnknown) {
+  GuaranteeReport report;
+  report.set_guarantee(GuaranteeReport::APPEND_SOUND);
+  report.set_asked(90);
+  report.set_unknown(4);
+  const auto row = [&] {
+    ReportList reports;
+    *reports.add_run() = OneRun(report);
+    return RenderMatrix(reports, {.colour = false, .width = 100});
+  };
+  EXPECT_THAT(row(), HasSubstr(" weak?"));
+  report.set_shown(1);
+  EXPECT_THAT(row(), HasSubstr(" held?"));
+  report.set_broken(2);
+  report.set_example("vol:cache@7");
+  EXPECT_THAT(row(), AllOf(HasSubstr(" 2?"), HasSubstr("2 of 90 states, 4 unknown, e.g. vol")));
 }
 
 TEST(ReportMatrix, RunsThatEndedInAnErrorHaveNoCells) {

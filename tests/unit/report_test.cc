@@ -284,6 +284,31 @@ TEST(BaselineTest, NewFindingsFail) {
   }
 }
 
+RunReport InBoot(uint32_t boot) {
+  RunReport run = FailingRun("a");
+  run.mutable_disk(0)->set_boot(boot);
+  return run;
+}
+
+TEST(BaselineTest, AFindingOfOneBootDoesNotExcuseThatOfAnother) {
+  const auto status = [](const RunReport& now, const RunReport& before) {
+    ReportList reports = ListOf({now});
+    EXPECT_TRUE(FilterAgainstBaseline(reports, RenderJson(ListOf({before}))).ok());
+    return ExitStatus(reports);
+  };
+  EXPECT_EQ(status(InBoot(1), InBoot(1)), 0);
+  EXPECT_EQ(status(InBoot(2), InBoot(1)), 1);
+  EXPECT_EQ(status(InBoot(2), FailingRun("a")), 1);
+  EXPECT_EQ(status(FailingRun("a"), InBoot(2)), 1);
+  ReportList any = ListOf({InBoot(2)});
+  ASSERT_TRUE(FilterAgainstBaseline(any, R"([{"name": "scenario", "variant": "a", "verdicts":
+      [{"oracle": "content", "class": "DURABILITY_LOST"}]}])")
+                  .ok());
+  EXPECT_EQ(ExitStatus(any), 0);
+  const auto json = nlohmann::json::parse(RenderJson(any));
+  EXPECT_EQ(json[0]["verdicts"][0].value("boot", 0), 2);
+}
+
 TEST(BaselineTest, DoesNotExcuseWhatIsMissing) {
   ReportList now = ListOf({FailingRun("a")});
   now.mutable_run(0)->add_missed(JOURNAL_REFUSED);

@@ -10,12 +10,15 @@
 #include <cstring>
 #include <filesystem>
 
+#include "framework/blocklog/history.h"
 #include "framework/blocklog/log_reader.h"
+#include "framework/blocklog/log_writer.h"
 #include "framework/image/poison.h"
 #include "framework/recording/recording.h"
 #include "framework/report/summary.h"
 #include "framework/run/campaign.h"
 #include "framework/run/guest_session.h"
+#include "framework/run/recovery_log.h"
 #include "framework/scenario/load.h"
 #include "tests/support/program.h"
 #include "vm/fake/fake_machine.h"
@@ -288,6 +291,82 @@ TEST_F(RunCampaignTest, AMountThatDoesNotSayWhatIsDemandedEndsTheSteps) {
   EXPECT_FALSE(report.as_expected()) << "a demand that is expected to be unmet, and is met";
   ASSERT_EQ(report.missed_size(), 1);
   EXPECT_EQ(report.missed(0), DEMAND_UNMET);
+}
+
+TEST_F(RunCampaignTest, AnUnmetDemandHidesNoMistakeOfTheChecks) {
+  const FakeScript refused = Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+    if (!request.has_mount()) return std::nullopt;
+    FakeReply reply;
+    reply.answer.mutable_error()->set_message("bad superblock");
+    reply.answer.mutable_error()->set_error_number(EINVAL);
+    return reply;
+  });
+  small_.mutable_check(0)->mutable_model()->set_atomic_unit(4096);
+  Expand(small_);
+  const RunReport report = RunOne(refused);
+  EXPECT_EQ(report.error_kind(), "user");
+  EXPECT_THAT(report.error(), HasSubstr("atomic_unit is 4096 bytes"));
+  ASSERT_EQ(report.finding_size(), 1);
+  EXPECT_EQ(report.finding(0).class_(), DEMAND_UNMET);
+  EXPECT_EQ(status_, 2);
+}
+
+TEST_F(RunCampaignTest, WithoutItsWorkloadADiskIsJudgedButForStaleData) {
+  const FakeScript refused = Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+    if (!request.has_mount()) return std::nullopt;
+    FakeReply reply;
+    reply.answer.mutable_error()->set_message("bad superblock");
+    reply.answer.mutable_error()->set_error_number(EINVAL);
+    return reply;
+  });
+  Scenario poisoned = plans_[0].scenario();
+  poisoned.mutable_disk(0)->set_fill(Disk::POISON);
+  poisoned.mutable_check(0)->clear_oracle();
+  poisoned.mutable_check(0)->add_oracle(STALE_DATA);
+  Expand(poisoned);
+  const RunReport report = RunOne(refused);
+  EXPECT_EQ(report.error(), "");
+  ASSERT_EQ(report.disk_size(), 1);
+  EXPECT_GT(report.disk(0).states().holds(), 0u);
+  ASSERT_EQ(report.note_size(), 1);
+  EXPECT_THAT(report.note(0), HasSubstr("stale data on disk vol was not judged"));
+  EXPECT_EQ(status_, 1);
+}
+
+TEST_F(RunCampaignTest, ADiskThatTheStepsNeverMountedIsNotChecked) {
+  const FakeScript fails = Script([](const GuestRequest& request) -> std::optional<FakeReply> {
+    if (!request.has_run_program() || request.run_program().argv(0) != "true") return std::nullopt;
+    FakeReply reply;
+    reply.answer.set_exit_status(1);
+    return reply;
+  });
+  Scenario longer = small_;
+  longer.clear_step();
+  *longer.add_step() = small_.step(0);
+  Step& command = *longer.add_step();
+  command.mutable_command()->add_argv("true");
+  command.set_timeout_ms(1000);
+  for (int i = 1; i < small_.step_size(); ++i) *longer.add_step() = small_.step(i);
+  Expand(longer);
+  const auto whole = blocklog::ReadLog(log_, {true, std::nullopt});
+  ASSERT_TRUE(whole.ok());
+  blocklog::BlockLog early = *whole;
+  const auto base = std::find_if(early.entries.begin(), early.entries.end(), [](const auto& entry) {
+    const auto mark = blocklog::DecodeMark(entry.data);
+    return mark && mark->kind == "base";
+  });
+  ASSERT_NE(base, early.entries.end());
+  early.entries.erase(base, early.entries.end());
+  blocklog::LogWriter log(early.sector_bytes);
+  AddEntries(early, log);
+  AddMark(Mebibytes(16), "end", "vol", log);
+  log_ = log.bytes();
+  const RunReport report = RunOne(fails);
+  EXPECT_EQ(report.error(), "");
+  EXPECT_EQ(report.disk_size(), 0);
+  ASSERT_EQ(report.note_size(), 1);
+  EXPECT_THAT(report.note(0), HasSubstr("disk vol was not checked, for the steps ended before"));
+  EXPECT_EQ(status_, 1);
 }
 
 TEST_F(RunCampaignTest, AMountThatSucceedsAgainstTheDemandIsUnmet) {

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 
+#include "framework/blocklog/format.h"
 #include "framework/blocklog/history.h"
 #include "framework/blocklog/log_reader.h"
 #include "framework/blocklog/log_writer.h"
@@ -122,7 +124,9 @@ class PowerCutTest : public ::testing::Test {
       if (request.has_run_workload() && boot == 0) {
         *reply.progress.emplace_back().mutable_result() = trace_.result();
         reply.answer.set_stopped(moment_comes_ && request.run_workload().has_stop_when());
+        reply.answer.set_kernel_log_cut(lines_lost_);
       }
+      if (request.has_mount() && boot == panics_in_) reply.fate = FakeReply::Fate::kPanic;
       return reply;
     };
     return vm::FakeMachineFactory(script)(options);
@@ -186,6 +190,8 @@ class PowerCutTest : public ::testing::Test {
   WorkloadTrace trace_;
   uint64_t done_ = 0;  // operations of the first boot
   bool moment_comes_ = true;
+  bool lines_lost_ = false;
+  std::optional<size_t> panics_in_;  // a boot, from 0
   std::vector<Writes> later_;
   std::vector<std::vector<uint8_t>> begun_with_;     // of each boot
   std::vector<std::vector<GuestRequest>> requests_;  // of each boot
@@ -422,6 +428,118 @@ TEST_F(PowerCutTest, AMomentThatNeverComesIsAnUnmetDemand) {
   EXPECT_THAT(report.finding(0).evidence(), HasSubstr("never came"));
   EXPECT_TRUE(fs::exists(Folder(1)));
   EXPECT_FALSE(fs::exists(Folder(2))) << "no power was cut, so nothing booted again";
+}
+
+TEST_F(PowerCutTest, AMomentThatMayHaveComeUnseenIsNotOneThatNeverCame) {
+  UseGolden("ordered", 30);
+  Load(std::string(R"(
+    step { power_cut { nothing_volatile {} } when { kernel_log: "EXT4-fs error" } }
+    step { workload { at: "/data" seed: 11 files { count: 40 size_kib_max: 6 files_max: 12 } } })") +
+       kMountAgain);
+  moment_comes_ = false;
+  lines_lost_ = true;
+  const RunReport report = Run();
+  EXPECT_EQ(report.error_kind(), "guest");
+  EXPECT_THAT(report.error(), AllOf(HasSubstr("matches \"EXT4-fs error\""),
+                                    HasSubstr("may have come unseen"), HasSubstr("log_buf_len")));
+  EXPECT_EQ(status_, 3);
+}
+
+TEST_F(PowerCutTest, AGuestThatFailsInALaterBootTakesNothingFromTheBootsBefore) {
+  UseGolden("writeback_nobarrier", 30);
+  Load(std::string(kWorkloadCutOff) + kMountAgain + "expect { found: METADATA_INCONSISTENT }");
+  panics_in_ = 1;
+  RunReport report = Run();
+  EXPECT_EQ(report.error(), "");
+  EXPECT_THAT(report.incomplete_reason(),
+              AllOf(HasSubstr("boot 2 of 2, whose first step is step 5"), HasSubstr("panicked"),
+                    HasSubstr("boot-2-console.log")));
+  EXPECT_EQ(status_, 3);
+  EXPECT_FALSE(report.as_expected());
+  ASSERT_EQ(report.disk_size(), 1) << "the first boot is checked";
+  EXPECT_NE(FindingOf(report.disk(0), DURABILITY_LOST), nullptr);
+  EXPECT_FALSE(fs::exists(Folder(2)));
+  EXPECT_TRUE(fs::exists(workdir_.FailedFolder("cut/default") + "/boot-2-console.log"));
+  report = CheckRecording(Folder(1), {});
+  EXPECT_EQ(report.error(), "");
+  EXPECT_NE(report.incomplete_reason(), "");
+
+  UseGolden("ordered", 30);
+  Load(std::string(kWorkloadCutOff) + kMountAgain + "step { power_cut { nothing_volatile {} } }" +
+       kMountAgain);
+  panics_in_ = 2;
+  report = Run();
+  EXPECT_THAT(report.incomplete_reason(), AllOf(HasSubstr("boot 2: "), HasSubstr("boot 3 of 3")));
+  EXPECT_EQ(report.disk_size(), 2);
+  EXPECT_EQ(status_, 3);
+}
+
+TEST_F(PowerCutTest, AStateOfAnotherModelIsJudgedUnderItsOwn) {
+  UseGolden("ordered", 30);
+  const std::string named = "vol:lying@150-sample.7.600";
+  const std::string rest = "step { power_cut { state: '" + named +
+                           "' } when { after_operations: 30 } }" + R"(
+      step { workload { at: "/data" seed: 11 files { count: 40 size_kib_max: 6 files_max: 12 } } }
+      )" + kMountAgain;
+  Load(rest);
+  const RunReport report = Run();
+  EXPECT_EQ(report.error(), "");
+  ASSERT_EQ(Manifest(1).power_cut().chosen(0).state(), named);
+  ASSERT_EQ(report.disk_size(), 3);
+  EXPECT_EQ(report.disk(0).finding_size(), 0) << "with barriers nothing is lost";
+  const DiskReport& own = report.disk(1);
+  EXPECT_THAT(own.model(), HasSubstr("lying"));
+  EXPECT_EQ(own.boot(), 1U);
+  EXPECT_EQ(own.states().enumerated(), 1U);
+  ASSERT_EQ(own.enumerator_size(), 1);
+  EXPECT_EQ(own.enumerator(0).name(), "power cut");
+  ASSERT_GT(own.finding_size(), 0);
+  EXPECT_EQ(own.finding(0).example(), named);
+  EXPECT_FALSE(report.as_expected());
+  EXPECT_EQ(status_, 1);
+}
+
+TEST_F(PowerCutTest, AnUnknownOrderInTheStateThatACutLeftIsSaid) {
+  UseGolden("ordered", 30);
+  Load(std::string(kWorkloadCutOff) + kMountAgain +
+       "step { power_cut { sample { lose_permille: 0 } } }" + kMountAgain);
+  later_ = {[](std::vector<uint8_t>& disk, blocklog::LogWriter& log) {
+    const std::vector<uint8_t> first(kWholeBlock, 1);
+    const std::vector<uint8_t> second(kWholeBlock, 2);
+    const size_t at = disk.size() - kWholeBlock;
+    log.Write(Bytes(at), first, blocklog::kFlagFua);
+    log.Write(Bytes(at), second);
+    std::ranges::copy(second, disk.begin() + static_cast<ptrdiff_t>(at));
+  }};
+  const RunReport report = Run();
+  ASSERT_EQ(report.disk_size(), 3) << report.error();
+  const auto& said = HasSubstr("order of overlapping writes is not known");
+  EXPECT_THAT(Notes(report, 0), Not(Contains(said)));
+  EXPECT_THAT(Notes(report, 1), Contains(said));
+  const EnumeratorReport& cut = *report.disk(1).enumerator().rbegin();
+  EXPECT_EQ(cut.name(), "power cut");
+  EXPECT_EQ(cut.states().enumerated(), 2U) << "both orders are judged";
+}
+
+TEST_F(PowerCutTest, MkfsOfALaterBootIsNotCut) {
+  UseGolden("ordered", 30);
+  Load(std::string(kWorkloadCutOff) + "step { mkfs { disk: 'vol' } }" + kMountAgain);
+  Run();
+  ASSERT_EQ(requests_.size(), 2U);
+  EXPECT_TRUE(Manifest(1).power_cut().chosen(0).holds()) << "else nothing is cut before a mount";
+  const auto place = [&](const std::function<bool(const GuestRequest&)>& is) {
+    const auto& all = requests_[1];
+    return std::find_if(all.begin(), all.end(), is) - all.begin();
+  };
+  const auto mkfs = place([](const GuestRequest& request) {
+    return request.has_run_program() && request.run_program().argv(0) == "mkfs.ext4";
+  });
+  const auto base =
+      place([](const GuestRequest& request) { return request.write_mark().kind() == "base"; });
+  const auto mount = place([](const GuestRequest& request) { return request.has_mount(); });
+  EXPECT_LT(mkfs, base);
+  EXPECT_LT(base, mount);
+  EXPECT_LT(mount, static_cast<ptrdiff_t>(requests_[1].size()));
 }
 
 TEST_F(PowerCutTest, ARecordingWithoutItsChosenStateIsNotAWholeOne) {

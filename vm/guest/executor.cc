@@ -250,6 +250,7 @@ Result<Answer> Executor::RunFiles(const RunWorkload& request) {
   PP_RETURN_IF_ERROR(RunOperations(request, hooks));
   Answer answer;
   answer.set_stopped(stop && stop->HasCome());
+  answer.set_kernel_log_cut(stop && stop->LinesLost());
   return answer;
 }
 
@@ -351,6 +352,7 @@ Result<Answer> Executor::Await(const WaitForDisk& request) {
 
 Result<Answer> Executor::Disarm() {
   Answer answer;
+  answer.set_kernel_log_cut(faults_.LinesLost());
   for (FaultReport& report : faults_.Disarm()) *answer.add_fault() = std::move(report);
   return answer;
 }

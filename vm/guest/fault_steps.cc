@@ -18,6 +18,7 @@ namespace {
 constexpr Millis kPollInterval{5};
 constexpr uint32_t kWaitMsMax = 600'000;
 constexpr size_t kLinesMax = 10'000;  // of the kernel's log at one look
+constexpr int kLooksMax = 16;         // at what was logged before
 constexpr char kFaultMark[] = "fault";
 
 uint64_t SinceBootMs() {
@@ -99,13 +100,20 @@ std::vector<size_t> FaultMoments::AfterOperation() {
 
 std::vector<size_t> FaultMoments::Look() {
   const uint64_t now = clock_.now_ms();
-  const std::vector<KernelLine> lines = clock_.kernel_lines();
+  bool cut = false;
+  const std::vector<KernelLine> lines = clock_.kernel_lines(cut);
+  for (Waiting& waiting : waiting_) waiting.lines_lost |= cut && waiting.pattern;
   return Due([&](const Waiting& waiting) {
     if (waiting.when.has_guest_ms()) return now - waiting.armed_ms >= waiting.when.guest_ms();
     return waiting.pattern && std::any_of(lines.begin(), lines.end(), [&](const KernelLine& line) {
              return waiting.pattern->Matches(line.text());
            });
   });
+}
+
+bool FaultMoments::LinesLost() const {
+  return std::any_of(waiting_.begin(), waiting_.end(),
+                     [](const Waiting& waiting) { return !waiting.due && waiting.lines_lost; });
 }
 
 bool FaultMoments::NeedsLook() const {
@@ -120,8 +128,7 @@ Result<Moment> Moment::Arm(const When& when) {
     PP_ASSIGN_OR_RETURN(KernelLog log, KernelLog::Open());
     moment.log_ = std::make_shared<KernelLog>(std::move(log));
   }
-  moment.moments_.emplace(FaultMoments::Clock{SinceBootMs, [log = moment.log_] {
-                                                bool cut = false;
+  moment.moments_.emplace(FaultMoments::Clock{SinceBootMs, [log = moment.log_](bool& cut) {
                                                 return log ? log->Take(kLinesMax, cut)
                                                            : std::vector<KernelLine>();
                                               }});
@@ -141,8 +148,7 @@ void Moment::AfterOperation() {
 
 Faults::Faults(FindDisk find)
     : find_(std::move(find)),
-      moments_({SinceBootMs, [this] {
-                  bool cut = false;
+      moments_({SinceBootMs, [this](bool& cut) {
                   return log_ ? log_->Take(kLinesMax, cut) : std::vector<KernelLine>();
                 }}) {}
 
@@ -174,9 +180,12 @@ Result<std::optional<FaultReport>> Faults::Take(const SwapLayer& request) {
     }
     if (log_) {
       // What was logged before is none of this fault's business.
-      bool cut = false;
       Look();
-      (void)log_->Take(kLinesMax, cut);
+      bool more = true;
+      for (int i = 0; more && i < kLooksMax; ++i) {
+        more = false;
+        (void)log_->Take(kLinesMax, more);
+      }
     }
     PP_ASSIGN_OR_RETURN(const size_t position, moments_.Arm(request.when()));
     PP_CHECK(position == armed_.size());

@@ -39,8 +39,8 @@ class FaultMoments {
  public:
   struct Clock {
     std::function<uint64_t()> now_ms;  // since the guest's boot
-    // Lines that the kernel has logged since the last call.
-    std::function<std::vector<KernelLine>()> kernel_lines;
+    // Lines that the kernel has logged since the last call; `cut` is set when some are lost.
+    std::function<std::vector<KernelLine>(bool& cut)> kernel_lines;
   };
   explicit FaultMoments(Clock clock) : clock_(std::move(clock)) {}
 
@@ -53,6 +53,8 @@ class FaultMoments {
   uint64_t operations() const { return operations_; }
   // Whether a clock or a log must be looked at.
   bool NeedsLook() const;
+  // Whether a fault waits for a line of the kernel's log, and may have missed it: lines were lost.
+  bool LinesLost() const;
   void Forget() { waiting_.clear(); }
 
  private:
@@ -62,6 +64,7 @@ class FaultMoments {
     uint64_t armed_operations = 0;
     std::optional<LinePattern> pattern;
     bool due = false;
+    bool lines_lost = false;
   };
   template <typename Condition>
   std::vector<size_t> Due(Condition condition);
@@ -79,6 +82,8 @@ class Moment {
   void AfterMark(const blocklog::Mark& mark);
   void AfterOperation();
   bool HasCome() const { return has_come_; }
+  // It may have come unseen: lines of the kernel's log were lost.
+  bool LinesLost() const { return !has_come_ && moments_->LinesLost(); }
 
  private:
   Moment() = default;
@@ -97,6 +102,8 @@ class Faults {
   void AfterMark(const blocklog::Mark& mark);
   void AfterOperation();
   void Look();
+  // Whether one that waits for a line of the kernel's log may have missed it.
+  bool LinesLost() const { return moments_.LinesLost(); }
   // What became of those that were armed, in that order; they are forgotten.
   std::vector<FaultReport> Disarm();
 
