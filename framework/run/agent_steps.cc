@@ -68,6 +68,10 @@ Status AgentSteps::Begin() {
       state.content = DiskChange::DAMAGED;
     }
     if (state.attached) PP_RETURN_IF_ERROR(NoteAttached(disk.name()));
+    if (!state.fault) continue;
+    TimelineEvent event;
+    *event.mutable_fault() = *state.fault;
+    PP_RETURN_IF_ERROR(Send(event));
   }
   return OkStatus();
 }
@@ -90,14 +94,14 @@ Status AgentSteps::Run(const Step& step, Millis timeout) {
 
 Status AgentSteps::NoteFault(const std::string& disk, bool begins, bool reads_fail,
                              const std::string& what) {
-  if (!begun_) return OkStatus();
   TimelineEvent event;
   FaultChange& fault = *event.mutable_fault();
   fault.set_disk(disk);
   fault.set_begins(begins);
   fault.set_reads_fail(begins && reads_fail);
   fault.set_what(what.substr(0, 200));
-  return Send(event);
+  disks_[disk].fault = begins ? std::optional(fault) : std::nullopt;
+  return begun_ ? Send(event) : OkStatus();
 }
 
 Status AgentSteps::Note(const Step& step) {

@@ -67,6 +67,7 @@ class Agents {
   std::optional<Observer> observer_;
   std::map<std::string, std::unique_ptr<Agent>> agents_;
   Status problem_;  // of Tend
+  uint64_t pause_ns_ = 0;  // of Pause, at most
 };
 
 }  // namespace plugpull::guest

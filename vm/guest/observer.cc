@@ -20,17 +20,17 @@ namespace {
 
 constexpr char kTracing[] = "/sys/kernel/tracing";
 constexpr char kInstance[] = "/sys/kernel/tracing/instances/plugpull";
-constexpr char kBufferKib[] = "8192";  // of each processor
+constexpr char kBufferKib[] = "8192";    // of each processor
 constexpr size_t kMarkerBytesMax = 900;  // a trace_marker write holds 1 KiB
 constexpr size_t kLineBytesMax = 1 << 16;
-constexpr int kReadsMax = 4096;          // at one go
-constexpr uint64_t kSectorBytes = 512;   // of /sys/block, whatever the device's are
+constexpr int kReadsMax = 4096;         // at one go
+constexpr uint64_t kSectorBytes = 512;  // of /sys/block, whatever the device's are
 constexpr Bytes kSmallFileMax(1 << 20);
 
 Status WriteTo(const std::string& path, const std::string& text, int flags = 0) {
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags));
-  if (fd.valid() && ::write(fd.get(), text.data(), text.size()) ==
-                        static_cast<ssize_t>(text.size())) {
+  if (fd.valid() &&
+      ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) {
     return OkStatus();
   }
   return EnvironmentError(
@@ -144,7 +144,18 @@ void Observer::Count(const std::string& disk, const std::string& device) {
       counted_[disk].written_sectors;
 }
 
-Status Observer::NoteBytes() {
+bool Observer::DisksAreBusy() const {
+  for (const auto& [disk, counted] : counted_) {
+    const auto inflight =
+        os::ReadFile("/sys/class/block/" + counted.device + "/inflight", kSmallFileMax);
+    if (!inflight.ok()) continue;
+    if (inflight->find_first_of("123456789") != std::string::npos) return true;
+  }
+  return false;
+}
+
+Result<bool> Observer::NoteBytes() {
+  bool moved = false;
   for (auto& [disk, counted] : counted_) {
     // Gone: a disk that was unplugged a moment ago.
     const auto stat = os::ReadFile("/sys/class/block/" + counted.device + "/stat", kSmallFileMax);
@@ -163,8 +174,9 @@ Status Observer::NoteBytes() {
     counted.read_sectors = read;
     counted.written_sectors = written;
     PP_RETURN_IF_ERROR(Note(event));
+    moved = true;
   }
-  return OkStatus();
+  return moved;
 }
 
 Status Observer::NoteMounts() {
@@ -185,7 +197,8 @@ Status Observer::NoteMounts() {
   return OkStatus();
 }
 
-Status Observer::ReadPipe() {
+Result<bool> Observer::ReadPipe() {
+  bool came = false;
   char buffer[16384];
   for (int i = 0; i < kReadsMax; ++i) {
     const ssize_t n = ::read(pipe_.get(), buffer, sizeof buffer);
@@ -194,6 +207,7 @@ Status Observer::ReadPipe() {
       return EnvironmentError("cannot read the trace: " + os::ErrnoText(errno));
     }
     if (n <= 0) break;
+    came = true;
     partial_.append(buffer, static_cast<size_t>(n));
     size_t begin = 0;
     for (size_t end; (end = partial_.find('\n', begin)) != std::string::npos; begin = end + 1) {
@@ -202,13 +216,14 @@ Status Observer::ReadPipe() {
     partial_.erase(0, begin);
     if (partial_.size() > kLineBytesMax) partial_.clear();
   }
-  return OkStatus();
+  return came;
 }
 
-Status Observer::Drain() {
-  PP_RETURN_IF_ERROR(ReadPipe());
+Result<bool> Observer::Drain() {
+  PP_ASSIGN_OR_RETURN(const bool came, ReadPipe());
   PP_RETURN_IF_ERROR(NoteMounts());
-  return NoteBytes();
+  PP_ASSIGN_OR_RETURN(const bool moved, NoteBytes());
+  return came || moved;
 }
 
 void Observer::AddLost() {
@@ -231,9 +246,9 @@ void Observer::AddLost() {
 
 Result<Timeline> Observer::Finish() {
   const uint64_t end_ns = MonotonicNs();
-  PP_RETURN_IF_ERROR(Drain());
+  PP_ASSIGN_OR_RETURN([[maybe_unused]] const bool before, Drain());
   PP_RETURN_IF_ERROR(WriteTo(std::string(kInstance) + "/tracing_on", "0"));
-  PP_RETURN_IF_ERROR(ReadPipe());
+  PP_ASSIGN_OR_RETURN([[maybe_unused]] const bool behind, ReadPipe());
   AddLost();
   return builder_.Finish(begin_ns_, std::max(end_ns, MonotonicNs()));
 }

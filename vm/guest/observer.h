@@ -25,8 +25,9 @@ class Observer {
 
   // Puts an event into the trace, here and now.
   Status Note(const TimelineEvent& event);
-  // Reads what there is, and looks at mounts and disks that it tells of.
-  Status Drain();
+  // Reads what there is, and looks at mounts and disks that it tells of. Says whether anything was
+  // there.
+  Result<bool> Drain();
   int fd() const { return pipe_.get(); }
   // A disk whose traffic is counted from now on; `device`: its name in /sys/class/block.
   void Count(const std::string& disk, const std::string& device);
@@ -34,6 +35,8 @@ class Observer {
   void NamespaceEnded(const std::string& agent) {
     builder_.NamespaceEnded(agent, MonotonicNs());
   }
+  // A counted disk has requests that are not answered yet.
+  bool DisksAreBusy() const;
   uint64_t LastAction(const std::string& agent) const { return builder_.LastAction(agent); }
   // Stops, and gives the timeline.
   Result<Timeline> Finish();
@@ -46,8 +49,8 @@ class Observer {
   };
 
   Observer(os::Fd pipe, os::Fd marker) : pipe_(std::move(pipe)), marker_(std::move(marker)) {}
-  Status ReadPipe();
-  Status NoteBytes();
+  Result<bool> ReadPipe();
+  Result<bool> NoteBytes();
   Status NoteMounts();
   void AddLost();
 
