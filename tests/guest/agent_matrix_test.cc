@@ -78,7 +78,9 @@ TEST(AgentMatrixTest, EachIsCaughtByItsPropertyAlone) {
       EXPECT_EQ(violated, variant == "reference" ? 0 : 1) << run["name"] << " " << variant;
       if (variant != "reference") caught.insert(variant);
     }
-    if (all) EXPECT_EQ(caught, Defects()) << "seed " << seed;
+    if (all) {
+      EXPECT_EQ(caught, Defects()) << "seed " << seed;
+    }
   }
 }
 
