@@ -2,8 +2,10 @@
 #include "framework/report/matrix.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <optional>
 #include <span>
@@ -76,10 +78,12 @@ struct Part {
   std::string_view heading;
   std::string_view held;  // in cells
   std::string_view broken;
+  std::string_view breaks;  // of a row, in sentences
+  std::string_view to_break;
 };
 
-constexpr Part kFiles = {kFileColumns, "Files", "held", "broken"};
-constexpr Part kTimes = {kTimesColumns, "Times", "kept", "lost"};
+constexpr Part kFiles = {kFileColumns, "Files", "held", "broken", "breaks", "break"};
+constexpr Part kTimes = {kTimesColumns, "Times", "kept", "lost", "loses", "lose"};
 
 // A table of the matrix.
 struct Sheet {
@@ -317,10 +321,16 @@ std::string Difference(const Part& part, const RunReport& run, const RunReport& 
   for (const Column& column : part.columns) compare(column);
   std::string out;
   const std::string name = Escaped(RowName(first));
-  if (!lost.empty()) out += fmt::format("Breaks what {} does not: {}.\n\n", name, lost);
-  if (!kept.empty()) out += fmt::format("Not seen to break what {} breaks: {}.\n\n", name, kept);
-  if (out.empty() && comparable)
-    out = fmt::format("Breaks what {} breaks, and nothing else.\n\n", name);
+  std::string begins(part.breaks);
+  begins[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(begins[0])));
+  if (!lost.empty()) out += fmt::format("{} what {} does not: {}.\n\n", begins, name, lost);
+  if (!kept.empty()) {
+    out +=
+        fmt::format("Not seen to {} what {} {}: {}.\n\n", part.to_break, name, part.breaks, kept);
+  }
+  if (out.empty() && comparable) {
+    out = fmt::format("{} what {} {}, and nothing else.\n\n", begins, name, part.breaks);
+  }
   return out;
 }
 
@@ -367,8 +377,11 @@ constexpr std::string_view kCellWords =
 constexpr std::string_view kTimesWords =
     "A cell says in how many of the states the question was open, and whether each time was found "
     "that the guest's kernel had shown, to the nanosecond: *kept*, or *lost* in so many, with a "
-    "state as evidence below. What an option says it does not keep is lost here, too: `noatime` "
-    "loses the time of a read because that is what it is for.\n\n";
+    "state as evidence below. A time that an option does not note at all is lost here, too, and "
+    "the evidence says so (\"was left at\"): a read under `noatime`, the listing of a folder under "
+    "`nodiratime`, the next read of a file that nobody changed under `relatime`. That is what "
+    "these "
+    "options are for.\n\n";
 
 constexpr std::string_view kTriggerWords =
     "`lazytime` promises its times after a sync, another change of the inode, eviction and a day "
@@ -379,7 +392,7 @@ constexpr std::string_view kTriggerWords =
     "(`dirtytime_expire_interval`) for times that are as old, so they are written after 12 to 24 "
     "hours (`wakeup_dirtytime_writeback`, `queue_io` and `__writeback_single_inode` in "
     "fs/fs-writeback.c), and the journal commits within 5 seconds. No two files that are asked "
-    "about lie in one block of the inode table: ext4 writes lazy times of an inode's neighbours "
+    "about share a block of the inode table: ext4 writes lazy times of an inode's neighbours "
     "along with it (`ext4_update_other_inodes_time` in fs/ext4/inode.c), so outside of such a test "
     "fewer are lost.\n\n";
 
@@ -400,6 +413,17 @@ std::string CommandOf(const std::vector<Sheet>& sheets) {
   std::string all;
   for (const std::string& scenario : scenarios) all += scenario + " ";
   return all.empty() ? all : fmt::format("{}{}--out OUT", kRun, Printable(all));
+}
+
+// As a shell would read it where there are several.
+std::string ScenariosOf(const Sheet& sheet) {
+  std::vector<std::string> names;
+  for (const RunReport* run : sheet.rows) {
+    if (std::find(names.begin(), names.end(), run->name()) == names.end()) {
+      names.push_back(run->name());
+    }
+  }
+  return names.size() == 1 ? names.front() : fmt::format("{{{}}}", fmt::join(names, ","));
 }
 
 std::string SheetInMarkdown(const Sheet& sheet, bool headed) {
@@ -450,7 +474,7 @@ std::string RenderMatrixMarkdown(const ReportList& reports) {
   for (const Sheet& sheet : sheets) {
     out += sheets.size() > 1 ? fmt::format("## Evidence: {}\n\n", sheet.part->heading)
                              : std::string("## Evidence\n\n");
-    out += "`./plugpull explain OUT/" + sheet.rows.front()->name() +
+    out += "`./plugpull explain OUT/" + ScenariosOf(sheet) +
            "/ROW/recording STATE` says what was lost in a state, `./plugpull materialize` writes "
            "its image.\n\n";
     for (const RunReport* run : sheet.rows) {

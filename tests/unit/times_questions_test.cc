@@ -209,7 +209,8 @@ TEST(TimesQuestions, ASyncOpensAQuestionThatTheNextChangeCloses) {
   EXPECT_TRUE(questions[0].atime && questions[0].mtime && questions[0].ctime);
   EXPECT_FALSE(questions[0].IsOpen({sync, sync + 1}));
   EXPECT_TRUE(questions[0].IsOpen({sync + 1, guest.last()}));
-  EXPECT_FALSE(questions[0].IsOpen({sync + 1, guest.last() + 1})) << "the next write may have begun";
+  EXPECT_FALSE(questions[0].IsOpen({sync + 1, guest.last() + 1}))
+      << "the next write may have begun";
 }
 
 TEST(TimesQuestions, ACommitForAnotherFileOpensWhatHasNoTriggerOrOneThatPromisesNoMoment) {
@@ -255,8 +256,10 @@ TEST(TimesQuestions, AFileThatGrewBeforeTheChangeProvesNoCommitOfIt) {
 
 TEST(TimesQuestions, ADayIsATriggerAndHalfADayLeavesNothingWithoutOne) {
   Guest guest;
-  guest.Start().Do(Operation::WRITE, "a", true).Commit().Do(Operation::WAIT, "", false,
-                                                             36ULL * 3600 * 1000);
+  guest.Start()
+      .Do(Operation::WRITE, "a", true)
+      .Commit()
+      .Do(Operation::WAIT, "", false, 36ULL * 3600 * 1000);
   EXPECT_THAT(guest.Questions(GuaranteeReport::TIMES_AFTER_A_DAY), SizeIs(1));
   EXPECT_EQ(guest.Questions(GuaranteeReport::TIMES_WITHOUT_TRIGGER).at(0).ends_at, guest.last());
   Guest short_wait;
