@@ -160,7 +160,7 @@ TEST(TimesGenerator, EachRoundPutsEachQuestion) {
     }
     if (open) ++opened[question.guarantee];
   }
-  EXPECT_EQ(opened[GuaranteeReport::TIMES_WITHOUT_TRIGGER], 4U);  // the day puts one
+  EXPECT_EQ(opened[GuaranteeReport::TIMES_WITHOUT_TRIGGER], 3U);
   EXPECT_EQ(opened[GuaranteeReport::TIMES_AFTER_OTHER_CHANGE], 3U);
   EXPECT_EQ(opened[GuaranteeReport::TIMES_AFTER_EVICTION], 3U);
   EXPECT_EQ(opened[GuaranteeReport::TIMES_AFTER_FDATASYNC], 3U);
