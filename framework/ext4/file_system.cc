@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "framework/ext4/memory_io.h"
+#include "framework/ext4/raw_inode_times.h"
 #include "framework/ext4/superblock.h"
 
 namespace plugpull::ext4 {
@@ -60,9 +61,11 @@ struct FileSystem::Impl {
   }
 
   Result<Node> NodeOf(uint32_t number) {
-    ext2_inode inode{};
+    ext2_inode_large large{};
+    auto& inode = reinterpret_cast<ext2_inode&>(large);
     ForgetInodes();
-    if (const errcode_t error = ext2fs_read_inode(fs, number, &inode); error != 0) {
+    if (const errcode_t error = ext2fs_read_inode_full(fs, number, &inode, sizeof large);
+        error != 0) {
       return UserError(fmt::format("inode {} cannot be read: {}", number, LibraryMessage(error)));
     }
     Node node;
@@ -75,6 +78,9 @@ struct FileSystem::Impl {
     node.owner = inode_uid(inode);
     node.group = inode_gid(inode);
     node.links = inode.i_links_count;
+    const bool wide = EXT2_INODE_SIZE(fs->super) > EXT2_GOOD_OLD_INODE_SIZE;
+    node.times = TimesOf({reinterpret_cast<const uint8_t*>(&large),
+                          wide ? sizeof large : size_t{EXT2_GOOD_OLD_INODE_SIZE}});
     return node;
   }
 };

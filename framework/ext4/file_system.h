@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "framework/base/inode_times.h"
 #include "framework/base/result.h"
 #include "framework/image/cow_image.h"
 
@@ -32,6 +33,8 @@ struct Node {
   uint32_t owner = 0;
   uint32_t group = 0;
   uint32_t links = 0;
+  // Without the part below a second where the inode has no room for it (128 bytes).
+  InodeTimes times = {};
 };
 
 class FileSystem {

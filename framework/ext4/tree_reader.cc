@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "framework/ext4/raw_inode_times.h"
 #include "framework/ext4/superblock.h"
 
 namespace plugpull::ext4 {
@@ -75,6 +76,7 @@ std::optional<TreeReader::Inode> TreeReader::ParseInode(uint32_t number) const {
   inode.node.inode = number;
   inode.node.folder = (mode & 0xf000) == 0x4000;
   inode.node.regular = (mode & 0xf000) == 0x8000;
+  inode.node.times = TimesOf({raw, inode_bytes_});
   inode.node.size_bytes = Get<uint32_t>(raw, 0x4) | uint64_t{Get<uint32_t>(raw, 0x6c)} << 32;
   if (!inode.node.folder && !inode.node.regular) return inode;
   const auto flags = Get<uint32_t>(raw, 0x20);

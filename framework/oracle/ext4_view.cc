@@ -16,6 +16,7 @@ Result<std::optional<NodeInfo>> Ext4View::Lookup(const std::string& path) {
   NodeInfo info;
   info.inode = node->inode;
   info.size = node->size_bytes;
+  info.times = node->times;
   info.type = node->folder ? NodeType::kFolder : node->regular ? NodeType::kFile : NodeType::kOther;
   return std::optional<NodeInfo>(info);
 }

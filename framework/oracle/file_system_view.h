@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/base/inode_times.h"
 #include "framework/base/result.h"
 #include "framework/image/fingerprint.h"
 
@@ -19,6 +20,7 @@ struct NodeInfo {
   uint64_t inode = 0;
   NodeType type = NodeType::kFile;
   uint64_t size = 0;  // bytes
+  InodeTimes times = {};
 };
 
 // Used from one thread.

@@ -31,6 +31,15 @@ struct GuaranteeAnswers {
   GuaranteeSet unknown;  // at least one could not be answered, and none by "no"
   std::map<GuaranteeReport::Guarantee, std::string> evidence;  // the first of each broken one
 
+  // What other answers about the same state say, too.
+  void Add(const GuaranteeAnswers& more) {
+    asked.Add(more.asked);
+    shown.Add(more.shown);
+    broken.Add(more.broken);
+    unknown.Add(more.unknown);
+    evidence.insert(more.evidence.begin(), more.evidence.end());
+  }
+
   // "no" to one question; the first evidence is kept.
   void Break(GuaranteeReport::Guarantee guarantee, const std::string& why) {
     asked.Add(guarantee);

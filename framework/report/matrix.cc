@@ -2,11 +2,13 @@
 #include "framework/report/matrix.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <optional>
-#include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -27,7 +29,7 @@ struct Column {
   std::string_view meaning;
 };
 
-constexpr Column kColumns[] = {
+constexpr Column kFileColumns[] = {
     {GuaranteeReport::METADATA_CONSISTENT, "meta", "metadata consistent",
      "the journal is accepted, and e2fsck finds nothing"},
     {GuaranteeReport::FSYNC_NAME, "name", "fsync: name",
@@ -46,6 +48,47 @@ constexpr Column kColumns[] = {
      "the bytes that one write replaced are all old or all new"},
     {GuaranteeReport::NO_STALE_DATA, "stale", "no stale data",
      "no file shows what was never written to it"},
+};
+
+constexpr Column kTimesColumns[] = {
+    {GuaranteeReport::TIMES_AFTER_SYNC, "sync", "times: fsync, syncfs, sync",
+     "the times that a write in place and a read gave an inode, after a sync of it"},
+    {GuaranteeReport::TIMES_AFTER_FDATASYNC, "fdata", "times: fdatasync",
+     "after fdatasync, which promises none"},
+    {GuaranteeReport::TIMES_WITHOUT_TRIGGER, "none", "times: next commit",
+     "after nothing but the journal's next commit, for another file's sake"},
+    {GuaranteeReport::TIMES_AFTER_OTHER_CHANGE, "other", "times: other change of the inode",
+     "after such a commit, when the inode had been changed for another reason (chmod)"},
+    {GuaranteeReport::TIMES_AFTER_EVICTION, "evict", "times: eviction",
+     "after such a commit, when inodes had been dropped from memory (vm.drop_caches)"},
+    {GuaranteeReport::TIMES_AFTER_A_DAY, "day", "times: a day",
+     "after 36 hours in which nothing was done, without a sync"},
+    {GuaranteeReport::ATIME_OF_FILE, "read", "atime: first read",
+     "a synced atime shows the first read of a file since it was changed"},
+    {GuaranteeReport::ATIME_OF_FILE_AGAIN, "again", "atime: next read",
+     "and the read after that one"},
+    {GuaranteeReport::ATIME_OF_FILE_NEXT_DAY, "later", "atime: next read, a day later",
+     "and one that comes more than a day later"},
+    {GuaranteeReport::ATIME_OF_FOLDER, "list", "atime: folder listed",
+     "the same of the first listing of a folder since a name was made in it"},
+};
+
+struct Part {
+  std::span<const Column> columns;
+  std::string_view heading;
+  std::string_view held;  // in cells
+  std::string_view broken;
+  std::string_view breaks;  // of a row, in sentences
+  std::string_view to_break;
+};
+
+constexpr Part kFiles = {kFileColumns, "Files", "held", "broken", "breaks", "break"};
+constexpr Part kTimes = {kTimesColumns, "Times", "kept", "lost", "loses", "lose"};
+
+// A table of the matrix.
+struct Sheet {
+  const Part* part = nullptr;
+  std::vector<const RunReport*> rows;
 };
 
 // Why a row has no cells; empty when it has some.
@@ -97,34 +140,49 @@ std::string RowName(const RunReport& run) {
   return run.variant().empty() ? run.name() : run.variant();
 }
 
-bool HasGuarantees(const RunReport& run) {
-  return std::any_of(run.disk().begin(), run.disk().end(),
-                     [](const DiskReport& disk) { return !disk.guarantee().empty(); });
+bool Asks(const RunReport& run, const Part& part) {
+  const auto in_part = [&](const GuaranteeReport& report) {
+    return std::any_of(part.columns.begin(), part.columns.end(), [&](const Column& column) {
+      return column.guarantee == report.guarantee();
+    });
+  };
+  return std::any_of(run.disk().begin(), run.disk().end(), [&](const DiskReport& disk) {
+    return std::any_of(disk.guarantee().begin(), disk.guarantee().end(), in_part);
+  });
 }
 
-// Runs that have nothing to show belong to it, too, when others of their scenario have.
-std::vector<const RunReport*> RowsOf(const ReportList& reports) {
-  std::set<std::string> scenarios;
+// Runs that have nothing to show belong to it, too, when others of their scenario have. A scenario
+// that asks about times is in their table alone.
+std::vector<Sheet> SheetsOf(const ReportList& reports) {
+  std::map<std::string, const Part*> parts;  // by scenario
   for (const RunReport& run : reports.run()) {
-    if (HasGuarantees(run)) scenarios.insert(run.name());
+    const Part*& part = parts[run.name()];
+    if (Asks(run, kTimes)) {
+      part = &kTimes;
+    } else if (part == nullptr && Asks(run, kFiles)) {
+      part = &kFiles;
+    }
   }
-  std::vector<const RunReport*> rows;
+  std::vector<Sheet> sheets = {{&kFiles, {}}, {&kTimes, {}}};
   for (const RunReport& run : reports.run()) {
-    if (scenarios.contains(run.name())) rows.push_back(&run);
+    for (Sheet& sheet : sheets) {
+      if (parts.at(run.name()) == sheet.part) sheet.rows.push_back(&run);
+    }
   }
-  return rows;
+  std::erase_if(sheets, [](const Sheet& sheet) { return sheet.rows.empty(); });
+  return sheets;
 }
 
 // ---- the terminal
 
-Cell TerminalCell(const std::optional<GuaranteeReport>& report) {
+Cell TerminalCell(const Part& part, const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return {"-", Tone::kDim};
   const char* unknown = report->unknown() > 0 ? "?" : "";
   if (report->broken() > 0) return {fmt::format("{}{}", report->broken(), unknown), Tone::kBad};
   if (report->asked() == 0) return {"?", Tone::kWarn};
   if (report->shown() == 0) return {fmt::format("weak{}", unknown), Tone::kWarn};
-  if (report->unknown() > 0) return {"held?", Tone::kWarn};
-  return {"held", Tone::kGood};
+  if (report->unknown() > 0) return {std::string(part.held) + "?", Tone::kWarn};
+  return {std::string(part.held), Tone::kGood};
 }
 
 // ", 3 unknown".
@@ -132,16 +190,17 @@ std::string UnknownWords(const GuaranteeReport& report) {
   return report.unknown() > 0 ? fmt::format(", {} unknown", report.unknown()) : std::string();
 }
 
-std::string TerminalTable(const Style& style, const std::vector<const RunReport*>& rows) {
+std::string TerminalTable(const Style& style, const Sheet& sheet) {
+  const std::span<const Column> columns = sheet.part->columns;
   Table table;
   table.AddColumn("mounted with", Table::Kind::kText);
-  for (const Column& column : kColumns) {
+  for (const Column& column : columns) {
     table.AddColumn(std::string(column.title), Table::Kind::kNumber);
   }
-  for (const RunReport* run : rows) {
+  for (const RunReport* run : sheet.rows) {
     std::vector<Cell> cells = {{RowName(*run)}};
-    for (const Column& column : kColumns) {
-      cells.push_back(TerminalCell(Find(*run, column.guarantee)));
+    for (const Column& column : columns) {
+      cells.push_back(TerminalCell(*sheet.part, Find(*run, column.guarantee)));
     }
     const std::string why = WhyEmpty(*run);
     std::vector<std::string> below;
@@ -153,7 +212,7 @@ std::string TerminalTable(const Style& style, const std::vector<const RunReport*
     table.AddRow(cells, std::move(below));
   }
   std::string out = table.Render(style, 0) + "\n";
-  for (const Column& column : kColumns) {
+  for (const Column& column : columns) {
     const std::string words = fmt::format("{}: {}", column.name, column.meaning);
     std::string_view title = column.title;
     for (const std::string& line : WrapToWidth(words, style.width - 8)) {
@@ -163,10 +222,10 @@ std::string TerminalTable(const Style& style, const std::vector<const RunReport*
   return out + "\n";
 }
 
-std::string BrokenLines(const std::vector<const RunReport*>& rows) {
+std::string BrokenLines(const Sheet& sheet) {
   std::string out;
-  for (const RunReport* run : rows) {
-    for (const Column& column : kColumns) {
+  for (const RunReport* run : sheet.rows) {
+    for (const Column& column : sheet.part->columns) {
       const auto report = Find(*run, column.guarantee);
       if (!report || report->broken() == 0) continue;
       out += Printable(fmt::format("  {}, {}: {} of {} states{}, e.g. {}", RowName(*run),
@@ -203,32 +262,34 @@ std::string Code(std::string_view text) {
   return "`" + inside + "`";
 }
 
-std::string MarkdownCell(const std::optional<GuaranteeReport>& report) {
+std::string MarkdownCell(const Part& part, const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return "not asked";
   if (report->asked() == 0) return fmt::format("unknown in {}", report->unknown());
   const std::string unknown =
       report->unknown() > 0 ? fmt::format(", unknown in {}", report->unknown()) : "";
   if (report->broken() > 0) {
-    return fmt::format("**broken** in {} of {}{}", report->broken(), report->asked(), unknown);
+    return fmt::format("**{}** in {} of {}{}", part.broken, report->broken(), report->asked(),
+                       unknown);
   }
   if (report->shown() == 0) return fmt::format("weak: not seen in {}{}", report->asked(), unknown);
-  return fmt::format("held in {}{}", report->asked(), unknown);
+  return fmt::format("{} in {}{}", part.held, report->asked(), unknown);
 }
 
-std::string MarkdownTable(const std::vector<const RunReport*>& rows) {
+std::string MarkdownTable(const Sheet& sheet) {
+  const std::span<const Column> columns = sheet.part->columns;
   std::string out = "| row |";
   std::string rule = "|---|";
-  for (const Column& column : kColumns) {
+  for (const Column& column : columns) {
     out += fmt::format(" {} |", column.name);
     rule += "---|";
   }
   out += "\n" + rule + "\n";
-  for (const RunReport* run : rows) {
+  for (const RunReport* run : sheet.rows) {
     out += fmt::format("| {} |", Escaped(RowName(*run)));
     const std::string why = WhyEmpty(*run);
-    for (size_t i = 0; i < std::size(kColumns); ++i) {
+    for (size_t i = 0; i < columns.size(); ++i) {
       if (why.empty()) {
-        out += fmt::format(" {} |", MarkdownCell(Find(*run, kColumns[i].guarantee)));
+        out += fmt::format(" {} |", MarkdownCell(*sheet.part, Find(*run, columns[i].guarantee)));
       } else {
         out += i == 0 ? fmt::format(" {} |", Escaped(why)) : " - |";
       }
@@ -238,16 +299,16 @@ std::string MarkdownTable(const std::vector<const RunReport*>& rows) {
   return out + "\n";
 }
 
-std::string Legend() {
+std::string Legend(const Part& part) {
   std::string out;
-  for (const Column& column : kColumns) {
+  for (const Column& column : part.columns) {
     out += fmt::format("- **{}**: {}\n", column.name, column.meaning);
   }
   return out + "\n";
 }
 
 // "breaks what ROW keeps: ..."; nothing for the first row itself.
-std::string Difference(const RunReport& run, const RunReport& first) {
+std::string Difference(const Part& part, const RunReport& run, const RunReport& first) {
   if (&run == &first || !WhyEmpty(run).empty()) return {};
   std::string lost;
   std::string kept;
@@ -264,13 +325,19 @@ std::string Difference(const RunReport& run, const RunReport& first) {
     std::string& list = here ? lost : kept;
     list += fmt::format("{}{}", list.empty() ? "" : "; ", column.name);
   };
-  for (const Column& column : kColumns) compare(column);
+  for (const Column& column : part.columns) compare(column);
   std::string out;
   const std::string name = Escaped(RowName(first));
-  if (!lost.empty()) out += fmt::format("Breaks what {} does not: {}.\n\n", name, lost);
-  if (!kept.empty()) out += fmt::format("Not seen to break what {} breaks: {}.\n\n", name, kept);
-  if (out.empty() && comparable)
-    out = fmt::format("Breaks what {} breaks, and nothing else.\n\n", name);
+  std::string begins(part.breaks);
+  begins[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(begins[0])));
+  if (!lost.empty()) out += fmt::format("{} what {} does not: {}.\n\n", begins, name, lost);
+  if (!kept.empty()) {
+    out +=
+        fmt::format("Not seen to {} what {} {}: {}.\n\n", part.to_break, name, part.breaks, kept);
+  }
+  if (out.empty() && comparable) {
+    out = fmt::format("{} what {} {}, and nothing else.\n\n", begins, name, part.breaks);
+  }
   return out;
 }
 
@@ -282,7 +349,7 @@ std::string EvidenceLine(const Column& column, const GuaranteeReport& report) {
                      report.lost_writes() == 1 ? "" : "s", Escaped(evidence));
 }
 
-std::string RowSection(const RunReport& run, const RunReport& first) {
+std::string RowSection(const Part& part, const RunReport& run, const RunReport& first) {
   std::string out = fmt::format("### {}\n\n", Escaped(RowName(run)));
   std::string options;
   for (const std::string& option : run.mount_option()) {
@@ -291,13 +358,13 @@ std::string RowSection(const RunReport& run, const RunReport& first) {
   out += fmt::format("Mount options: {}.", options.empty() ? "none" : Code(options));
   out += "\n\n";
   if (const std::string why = WhyEmpty(run); !why.empty()) out += Escaped(why) + "\n\n";
-  out += Difference(run, first);
+  out += Difference(part, run, first);
   std::string lines;
   const auto add = [&](const Column& column) {
     const auto report = Find(run, column.guarantee);
     if (report && report->broken() > 0) lines += EvidenceLine(column, *report);
   };
-  for (const Column& column : kColumns) add(column);
+  for (const Column& column : part.columns) add(column);
   if (!lines.empty()) out += lines + "\n";
   if (!run.command().empty()) out += fmt::format("Again: {}\n\n", Code(run.command()));
   return out;
@@ -315,50 +382,114 @@ constexpr std::string_view kCellWords =
     "*unknown*: so many more states, in which the question was open and nobody could answer "
     "it.\n\n";
 
-constexpr std::string_view kTimestampWords =
-    "Timestamps are not asked about: no cell says what becomes of atime, mtime and ctime, so rows "
-    "of "
-    "lazytime, noatime and nodiratime say nothing of what these options are for.\n\n";
+// The same in the table of times, and what its columns stand on.
+constexpr std::string_view kTimesWords =
+    "A cell says in how many of the states the question was open, and whether each time was found "
+    "that the guest's kernel had shown, to the nanosecond: *kept*, or *lost* in so many, with a "
+    "state as evidence below. A time that an option does not note at all is lost here, too, and "
+    "the evidence says so (\"was left at\"): a read under `noatime`, the listing of a folder under "
+    "`nodiratime`, the next read of a file that nobody changed under `relatime`. That is what "
+    "these "
+    "options are for.\n\n";
+
+constexpr std::string_view kTriggerWords =
+    "`lazytime` promises its times after a sync, another change of the inode, eviction and a day "
+    "(mount(8)). The last three promise nothing at a moment of their own: another change and "
+    "eviction put the times into the running transaction of the journal, and the question is open "
+    "from the next fsync of another file that had grown since, which has committed it. For a day "
+    "it is open from the end of the 36 hours. Linux 6.1 looks every 12 hours "
+    "(`dirtytime_expire_interval`) for times that are as old, so they are written after 12 to 24 "
+    "hours (`wakeup_dirtytime_writeback`, `queue_io` and `__writeback_single_inode` in "
+    "fs/fs-writeback.c), and the journal commits within 5 seconds. No two files that are asked "
+    "about share a block of the inode table: ext4 writes lazy times of an inode's neighbours "
+    "along with it (`ext4_update_other_inodes_time` in fs/ext4/inode.c), so outside of such a test "
+    "fewer are lost.\n\n";
+
+// The command that made all rows, as far as their runs say how they were made.
+std::string CommandOf(const std::vector<Sheet>& sheets) {
+  constexpr std::string_view kRun = "./plugpull run ";
+  std::vector<std::string> scenarios;
+  for (const Sheet& sheet : sheets) {
+    for (const RunReport* run : sheet.rows) {
+      const std::string command = run->command().substr(0, run->command().find(" --filter "));
+      if (!command.starts_with(kRun)) continue;
+      const std::string scenario = command.substr(kRun.size());
+      if (std::find(scenarios.begin(), scenarios.end(), scenario) == scenarios.end()) {
+        scenarios.push_back(scenario);
+      }
+    }
+  }
+  std::string all;
+  for (const std::string& scenario : scenarios) all += scenario + " ";
+  return all.empty() ? all : fmt::format("{}{}--out OUT", kRun, Printable(all));
+}
+
+// As a shell would read it where there are several.
+std::string ScenariosOf(const Sheet& sheet) {
+  std::vector<std::string> names;
+  for (const RunReport* run : sheet.rows) {
+    if (std::find(names.begin(), names.end(), run->name()) == names.end()) {
+      names.push_back(run->name());
+    }
+  }
+  return names.size() == 1 ? names.front() : fmt::format("{{{}}}", fmt::join(names, ","));
+}
+
+std::string SheetInMarkdown(const Sheet& sheet, bool headed) {
+  std::string out;
+  if (headed) out += fmt::format("## {}\n\n", sheet.part->heading);
+  out += sheet.part == &kTimes ? kTimesWords : kCellWords;
+  out += MarkdownTable(sheet) + Legend(*sheet.part);
+  if (sheet.part == &kTimes) out += kTriggerWords;
+  return out;
+}
 
 }  // namespace
 
 std::string RenderMatrix(const ReportList& reports, const TerminalOptions& options) {
   const Style style{.colour = options.colour, .width = std::max(60, options.width)};
-  const std::vector<const RunReport*> rows = RowsOf(reports);
-  if (rows.empty()) return "no run asked the GUARANTEES oracle\n";
-  std::string out = TerminalTable(style, rows);
-  const std::string broken = BrokenLines(rows);
+  const std::vector<Sheet> sheets = SheetsOf(reports);
+  if (sheets.empty()) return "no run asked the GUARANTEES oracle\n";
+  std::string out;
+  std::string broken;
+  for (const Sheet& sheet : sheets) {
+    out += TerminalTable(style, sheet);
+    broken += BrokenLines(sheet);
+  }
   out +=
-      "A number: broken in so many states. weak: never broken, but no state shows the change.\n"
-      "?: some states could not be judged, and may be broken or not.\n";
-  out += "Timestamps are not asked about.\n";
+      "A number: broken (a time: lost) in so many states. weak: never broken, but no state shows\n"
+      "the change. ?: some states could not be judged, and may be broken or not.\n";
   if (!broken.empty()) out += "\n" + broken;
   return out;
 }
 
 std::string RenderMatrixMarkdown(const ReportList& reports) {
-  const std::vector<const RunReport*> rows = RowsOf(reports);
+  const std::vector<Sheet> sheets = SheetsOf(reports);
   std::string out(kDocumentHead);
-  if (rows.empty()) return out + "No run asked the GUARANTEES oracle.\n";
+  if (sheets.empty()) return out + "No run asked the GUARANTEES oracle.\n";
   std::map<std::string, uint64_t> kernels;
-  for (const RunReport* run : rows) ++kernels[run->kernel_release()];
+  for (const Sheet& sheet : sheets) {
+    for (const RunReport* run : sheet.rows) ++kernels[run->kernel_release()];
+  }
   for (const auto& [kernel, count] : kernels) {
     out += fmt::format("Kernel {}: {} row{}.\n", Escaped(kernel.empty() ? "not known" : kernel),
                        count, count == 1 ? "" : "s");
   }
-  const std::string command = rows.front()->command();
-  if (!command.empty()) {
+  if (const std::string command = CommandOf(sheets); !command.empty()) {
     out +=
-        fmt::format("\n    {} --out OUT\n    ./plugpull report --matrix --format markdown OUT\n\n",
-                    Printable(command.substr(0, command.find(" --filter "))));
+        fmt::format("\n    {}\n    ./plugpull report --matrix --format markdown OUT\n\n", command);
   }
-  out += kCellWords;
-  out += MarkdownTable(rows) + Legend();
-  out += kTimestampWords;
-  out += "## Evidence\n\n`./plugpull explain OUT/" + rows.front()->name() +
-         "/ROW/recording STATE` says what was lost in a state, `./plugpull materialize` writes its "
-         "image.\n\n";
-  for (const RunReport* run : rows) out += RowSection(*run, *rows.front());
+  for (const Sheet& sheet : sheets) out += SheetInMarkdown(sheet, sheets.size() > 1);
+  for (const Sheet& sheet : sheets) {
+    out += sheets.size() > 1 ? fmt::format("## Evidence: {}\n\n", sheet.part->heading)
+                             : std::string("## Evidence\n\n");
+    out += "`./plugpull explain OUT/" + ScenariosOf(sheet) +
+           "/ROW/recording STATE` says what was lost in a state, `./plugpull materialize` writes "
+           "its image.\n\n";
+    for (const RunReport* run : sheet.rows) {
+      out += RowSection(*sheet.part, *run, *sheet.rows.front());
+    }
+  }
   while (out.ends_with("\n\n")) out.pop_back();
   return out;
 }

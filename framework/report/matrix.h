@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The guarantee matrix: a row for each run of a scenario that asks the GUARANTEES oracle, a column
-// for each guarantee. No cell says more than what was looked at:
+// for each guarantee; those about times are a table of their own, with the runs of the scenarios
+// that ask about times. No cell says more than what was looked at ("kept" and "lost" of times):
 //   held       in all states at which the question was open, and in some of them what it is about
 //              had left a trace
 //   weak       never broken, but no state shows a trace of it: a question that was not put

@@ -168,17 +168,6 @@ void AddFindings(const DiskSource& source, const crashstate::Enumeration& enumer
   }
 }
 
-bool IsSync(const Operation& operation) {
-  switch (operation.kind()) {
-    case Operation::FSYNC:
-    case Operation::FDATASYNC:
-    case Operation::SYNC:
-      return true;
-    default:
-      return operation.o_sync();
-  }
-}
-
 // The marks of the log and the results of the trace must be of one run: every acknowledgement of a
 // sync that the trace knows to have succeeded, and at least one where there were any. Else content
 // would be held against nothing, or against another run's promises.
@@ -186,7 +175,7 @@ Status CheckAcknowledgements(const blocklog::History& history, const WorkloadTra
   std::set<std::string> succeeded;
   for (const OperationResult& result : trace.result()) {
     if (result.error() == 0 && result.index() < static_cast<uint64_t>(trace.operation_size()) &&
-        IsSync(trace.operation(static_cast<int>(result.index())))) {
+        workload::IsAcknowledged(trace.operation(static_cast<int>(result.index())))) {
       succeeded.insert(fmt::format("{}.{}", trace.workload(), result.index()));
     }
   }
@@ -195,8 +184,8 @@ Status CheckAcknowledgements(const blocklog::History& history, const WorkloadTra
     if (event.mark.kind != "ack") continue;
     if (!succeeded.contains(event.mark.text)) {
       return UserError(fmt::format(
-          "log entry {} acknowledges operation {}, which the workload's trace does not know as a "
-          "sync that succeeded; log and trace are not of one run: record again",
+          "log entry {} acknowledges operation {}, which the workload's trace does not know as "
+          "one that succeeded and is acknowledged; log and trace are not of one run: record again",
           event.entry, event.mark.text.substr(0, 40)));
     }
     ++acknowledged;
@@ -451,9 +440,12 @@ Result<DiskReport> CheckDisk(const DiskSource& source, const Check& check,
   }
 
   std::vector<workload::GuaranteeQuestion> questions;
+  std::vector<workload::TimesQuestion> times;
   if (Asks(check, GUARANTEES) && trace != nullptr) {
     PP_ASSIGN_OR_RETURN(questions, workload::QuestionsOf(*trace));
     judge_options.guarantees = &questions;
+    PP_ASSIGN_OR_RETURN(times, workload::TimesQuestionsOf(*trace));
+    judge_options.times = &times;
   }
 
   PP_ASSIGN_OR_RETURN(const crashstate::Enumeration enumeration,

@@ -37,7 +37,9 @@ std::string OperationInWords(const WorkloadTrace& trace, uint64_t index) {
   std::transform(kind.begin(), kind.end(), kind.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (operation.o_sync()) kind = "O_SYNC " + kind;
-  if (operation.kind() == Operation::SYNC) return fmt::format("sync (operation {})", index);
+  if (workload::NeedsNoPath(operation.kind())) {
+    return fmt::format("{} (operation {})", kind, index);
+  }
   return fmt::format("{} of /{} (operation {})", kind, operation.path(), index);
 }
 
@@ -188,7 +190,7 @@ class Explainer {
 
   // Whether a write of file data has bytes of the file that was synced: each cell says whose it is.
   bool IsSynced(const crashstate::BlockWrite& write, const Operation& sync) const {
-    if (sync.kind() == Operation::SYNC) return true;
+    if (workload::NeedsNoPath(sync.kind())) return sync.kind() != Operation::WAIT;
     const blocklog::Event& event = source_.history().events[write.event];
     for (size_t at = 0; at + workload::kCellBytes <= event.data.size();
          at += workload::kCellBytes) {

@@ -38,15 +38,6 @@ void AddOutcome(Guarantee guarantee, Outcome outcome, const std::string* evidenc
   }
 }
 
-void Merge(const GuaranteeAnswers* more, GuaranteeAnswers& answers) {
-  if (more == nullptr) return;
-  answers.asked.Add(more->asked);
-  answers.shown.Add(more->shown);
-  answers.broken.Add(more->broken);
-  answers.unknown.Add(more->unknown);
-  answers.evidence.insert(more->evidence.begin(), more->evidence.end());
-}
-
 GuaranteeAnswers AnswersOf(const Check& check, const StateVerdict& verdict) {
   GuaranteeAnswers answers;
   const bool recovered = verdict.recovery == Outcome::kHolds;
@@ -59,8 +50,8 @@ GuaranteeAnswers AnswersOf(const Check& check, const StateVerdict& verdict) {
     const Outcome stale = metadata == Outcome::kHolds ? verdict.stale_data : Outcome::kUnknown;
     AddOutcome(GuaranteeReport::NO_STALE_DATA, stale, verdict.stale_evidence, answers);
   }
-  Merge(verdict.content_answers, answers);
-  Merge(verdict.guarantee_answers, answers);
+  if (verdict.content_answers != nullptr) answers.Add(*verdict.content_answers);
+  if (verdict.guarantee_answers != nullptr) answers.Add(*verdict.guarantee_answers);
   return answers;
 }
 

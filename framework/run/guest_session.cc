@@ -14,6 +14,7 @@
 #include "framework/scenario/validate.h"
 #include "framework/workload/generator.h"
 #include "framework/workload/guarantee_generator.h"
+#include "framework/workload/times_generator.h"
 #include "vm/qemu/qemu_machine.h"
 
 namespace plugpull::run {
@@ -393,11 +394,12 @@ Status GuestSession::RunFiles(const WorkloadStep& step, Millis timeout) {
   trace.set_seed(step.seed());
   trace.set_workload(first_workload_ + static_cast<uint32_t>(traces_.size()));
   trace.set_reuses_freed_blocks_early(writeback_.contains(disk.name()));
-  PP_ASSIGN_OR_RETURN(
-      const auto operations,
-      step.has_guarantees()
-          ? workload::GenerateGuarantees(step.guarantees(), step.seed(), trace.workload())
-          : workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
+  PP_ASSIGN_OR_RETURN(const auto operations,
+                      step.has_guarantees() ? workload::GenerateGuarantees(
+                                                  step.guarantees(), step.seed(), trace.workload())
+                      : step.has_timestamps()
+                          ? workload::GenerateTimestamps(step.timestamps(), trace.workload())
+                          : workload::GenerateFiles(step.files(), step.seed(), trace.workload()));
   trace.mutable_operation()->Assign(operations.begin(), operations.end());
   GuestRequest request;
   RunWorkload& run = *request.mutable_run_workload();

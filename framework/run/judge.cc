@@ -247,7 +247,9 @@ struct Judge::Impl {
     auto view = tools.engine.OpenRecovered();
     // Nothing was asked of an image that nobody can open; its structure does not hold.
     if (!view.ok()) return {};
-    return oracle::JudgeGuarantees(*options.guarantees, key, *view);
+    auto answers = oracle::JudgeGuarantees(*options.guarantees, key, *view);
+    if (options.times != nullptr) answers.Add(oracle::JudgeTimes(*options.times, key, *view));
+    return answers;
   }
 
   Result<StateVerdict> JudgeState(Tools& tools, const StateSpec& spec) {

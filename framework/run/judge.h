@@ -18,6 +18,7 @@
 #include "framework/oracle/guarantees.h"
 #include "framework/oracle/same_recovery.h"
 #include "framework/oracle/stale_data.h"
+#include "framework/oracle/times.h"
 #include "framework/os/file.h"
 #include "framework/run/promises.h"
 #include "framework/run/state_engine.h"
@@ -37,7 +38,8 @@ struct JudgeOptions {
   const oracle::SameRecovery* same_recovery = nullptr;
   // What the workload asks about power cuts; outlives the judge. Null: it is not asked.
   const std::vector<workload::GuaranteeQuestion>* guarantees = nullptr;
-  unsigned jobs = 1;  // threads, at least 1
+  const std::vector<workload::TimesQuestion>* times = nullptr;  // with `guarantees` only
+  unsigned jobs = 1;                                            // threads, at least 1
   EngineOptions engine;
   bool deduplicate = true;  // false: every state is judged, whatever others recovered to
   // Called with states done and states in all, from one thread at a time.

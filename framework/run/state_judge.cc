@@ -98,6 +98,8 @@ Result<std::unique_ptr<StateJudge>> StateJudge::Open(const StateRequest& request
   if (Asks(self.check_, GUARANTEES) && self.trace_) {
     PP_ASSIGN_OR_RETURN(self.questions_, workload::QuestionsOf(*self.trace_));
     options.guarantees = &self.questions_;
+    PP_ASSIGN_OR_RETURN(self.times_, workload::TimesQuestionsOf(*self.trace_));
+    options.times = &self.times_;
   }
   if (Asks(self.check_, SAME_RECOVERY) && self.reader_) {
     PP_ASSIGN_OR_RETURN(

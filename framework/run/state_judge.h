@@ -81,6 +81,7 @@ class StateJudge {
   std::vector<KeptPromise> promises_;
   std::optional<oracle::StaleDataIndex> stale_data_;
   std::vector<workload::GuaranteeQuestion> questions_;
+  std::vector<workload::TimesQuestion> times_;
   std::optional<oracle::SameRecovery> same_recovery_;
   std::optional<oracle::Fsck> fsck_;
   std::optional<Judge> judge_;

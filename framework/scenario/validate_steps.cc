@@ -127,6 +127,12 @@ void StepChecker::CheckStep(const Step& step, const SourceNode& node) {
       return CheckUnmount(step.unmount(), Sub(node, Step::kUnmountFieldNumber));
     case Step::kWorkload: {
       const SourceNode& workload = Sub(node, Step::kWorkloadFieldNumber);
+      if (step.workload().timestamps().day() && v_.scenario.guest().clock() != Guest::WARPED) {
+        v_.reporter.Add(Sub(workload, WorkloadStep::kTimestampsFieldNumber)
+                            .Locate(TimestampsWorkload::kDayFieldNumber),
+                        "day lets 36 hours go by, and the guest's clock is REAL; add `clock: "
+                        "WARPED` to guest, or leave day out");
+      }
       return CheckMounted(step.workload().at(), workload.Locate(WorkloadStep::kAtFieldNumber));
     }
     case Step::kCommand:

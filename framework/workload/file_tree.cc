@@ -16,6 +16,11 @@ Error Refused(const Operation& operation, const std::string& why) {
 
 }  // namespace
 
+bool NeedsNoPath(Operation::Kind kind) {
+  return kind == Operation::SYNC || kind == Operation::SYNCFS || kind == Operation::EVICT ||
+         kind == Operation::WAIT;
+}
+
 void ContentMap::Write(uint64_t offset, uint64_t length, uint64_t version) {
   if (length == 0) return;  // write(2): no other effect, in particular no new size
   if (offset > size_bytes_) versions_.Assign(size_bytes_, offset, 0);
@@ -54,8 +59,7 @@ Status CheckOperation(const Operation& operation) {
   PP_RETURN_IF_ERROR(CheckPath(operation.path2()));
   const bool two_paths =
       operation.kind() == Operation::RENAME || operation.kind() == Operation::LINK;
-  const bool root_allowed =
-      operation.kind() == Operation::FSYNC || operation.kind() == Operation::SYNC;
+  const bool root_allowed = NeedsNoPath(operation.kind()) || operation.kind() == Operation::FSYNC;
   if (operation.kind() == Operation::UNSPECIFIED || !Operation::Kind_IsValid(operation.kind())) {
     return UserError(
         fmt::format("operation kind {} is not known", static_cast<int>(operation.kind())));
@@ -206,11 +210,16 @@ Result<std::vector<NameChange>> FileTree::Apply(const Operation& operation, uint
         return Refused(operation, "does not exist");
       }
       return none;
+    case Operation::LIST:
+      if (Lookup(operation.path()).kind == Binding::Kind::kFolder) return none;
+      return Refused(operation, "is not a folder");
     case Operation::FDATASYNC:
+    case Operation::READ:
+    case Operation::CHMOD:
       PP_RETURN_IF_ERROR(FileAt(operation.path()));
       return none;
     default:
-      return none;  // SYNC; CheckOperation has refused what is not known
+      return none;  // those that need no path; CheckOperation has refused what is not known
   }
 }
 

@@ -61,6 +61,9 @@ Status CheckPath(std::string_view path);
 // Kind, paths and numbers of an operation on its own: bounds, and what the kind needs.
 Status CheckOperation(const Operation& operation);
 
+// Operations that are about no file or folder.
+bool NeedsNoPath(Operation::Kind kind);
+
 // The folder that `path` is in: "" for the root folder. `path` is not "".
 std::string_view ParentFolder(std::string_view path);
 

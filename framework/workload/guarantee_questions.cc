@@ -166,7 +166,7 @@ void Builder::Before(const Operation& operation, uint64_t index) {
 }
 
 void Builder::Sync(const Operation& operation, uint64_t index) {
-  if (operation.kind() == Operation::SYNC) {
+  if (operation.kind() == Operation::SYNC || operation.kind() == Operation::SYNCFS) {
     for (const uint64_t file : std::exchange(dirty_files_, {})) bytes_durable_[file] = index;
     NamesDurable(index, [](const std::string&, uint64_t) { return true; });
     return Settle(index, [](const GuaranteeQuestion&) { return true; });

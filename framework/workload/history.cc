@@ -37,6 +37,19 @@ void ApplyEvent(ContentMap& content, const FileHistory::Event& event) {
 
 }  // namespace
 
+bool IsAcknowledged(const Operation& operation) {
+  switch (operation.kind()) {
+    case Operation::FSYNC:
+    case Operation::FDATASYNC:
+    case Operation::SYNC:
+    case Operation::SYNCFS:
+    case Operation::WAIT:
+      return true;
+    default:
+      return operation.o_sync();
+  }
+}
+
 ContentMap FileHistory::ContentAfter(size_t event_count) const {
   const auto later = std::partition_point(
       snapshots.begin(), snapshots.end(),
@@ -137,6 +150,9 @@ std::string ObligationIndex::Describe(uint64_t operation) const {
       break;
     case Operation::SYNC:
       name = "sync";
+      break;
+    case Operation::SYNCFS:
+      name = "syncfs";
       break;
     case Operation::RMDIR:
       name = "rmdir";
@@ -296,7 +312,7 @@ void IndexBuilder::SyncCreation(size_t file, uint64_t sync) {
 
 void IndexBuilder::AddSync(const Operation& operation, uint64_t index) {
   const Binding binding = tree_.Lookup(operation.path());
-  if (operation.kind() == Operation::SYNC) {
+  if (operation.kind() == Operation::SYNC || operation.kind() == Operation::SYNCFS) {
     for (const size_t file : dirty_) SyncBytes(file, index);
     dirty_.clear();
     MakeDurable(pending_, index);
@@ -336,6 +352,7 @@ void IndexBuilder::AddDoubt(const Operation& operation, uint64_t index) {
   };
   switch (operation.kind()) {
     case Operation::SYNC:
+    case Operation::SYNCFS:
       // Nothing is known to be wrong while it merely has no result.
       if (outcomes_[index] == Outcome::kFailed) SetDoubt(index_.doubt_, index);
       return;

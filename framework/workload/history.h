@@ -7,6 +7,7 @@
 //
 //   sync(2)     all names, all sizes, all bytes. sync(2): "all pending modifications to filesystem
 //               metadata and cached file data [are] written"; on Linux it waits for them.
+//   syncfs(2)   the same, of this file system.
 //   fsync(2)    of a file: its size, all its bytes, and the pending changes of its names: it
 //               commits the transaction in which the inode last changed (ext4_fsync_journal in
 //               fs/ext4/fsync.c, i_sync_tid), and creat, link, unlink and rename all change the
@@ -42,6 +43,10 @@
 namespace plugpull::workload {
 
 inline constexpr uint64_t kNever = UINT64_MAX;
+
+// Operations whose success the guest marks in the block log before it begins another: all syncs,
+// and waits.
+bool IsAcknowledged(const Operation& operation);
 
 // A cut, as seen from the workload. Two cuts with the same key have the same obligations.
 struct ObligationKey {

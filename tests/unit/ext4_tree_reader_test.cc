@@ -7,6 +7,7 @@
 #include "ext4_tools.h"
 #include "framework/base/prng.h"
 #include "framework/ext4/block_roles.h"
+#include "framework/ext4/raw_inode_times.h"
 #include "framework/ext4/tree_reader.h"
 
 namespace plugpull::ext4 {
@@ -54,6 +55,7 @@ void Compare(const Image& bytes, const image::CowImage& image, TreeReader& reade
     ASSERT_EQ(quick.node->folder, (*slow)->folder) << path;
     ASSERT_EQ(quick.node->regular, (*slow)->regular) << path;
     ASSERT_EQ(quick.node->size_bytes, (*slow)->size_bytes) << path;
+    ASSERT_EQ(quick.node->times, (*slow)->times) << path;
     if (!quick.node->regular) continue;
     std::vector<uint8_t> a(40'000, 1);
     std::vector<uint8_t> b(40'000, 2);
@@ -81,6 +83,34 @@ TEST(TreeReader, SaysWhatLibext2fsSays) {
     EXPECT_EQ(counts.answers, kPaths.size());
     EXPECT_EQ(counts.reads, 4 * 4U);
   }
+}
+
+TEST(TreeReader, TimesAreThoseOfTheInodeToTheNanosecond) {
+  Image bytes = WithFiles({.features = "none,filetype,extent,dir_index", .mib = 16, .more = {}});
+  Debugfs(bytes,
+          {"set_inode_field top atime 20240102030405", "set_inode_field top atime_extra 0x77359404",
+           "set_inode_field top mtime 19690101000000", "set_inode_field top mtime_extra 0x4",
+           "set_inode_field top ctime @7", "set_inode_field top ctime_extra 0x9"});
+  image::ContentStore store(1024);
+  const image::CowImage image(bytes, store);
+  TreeReader reader(image);
+  reader.Refresh();
+  const auto quick = reader.Lookup("top");
+  ASSERT_TRUE(quick.plain && quick.node);
+  EXPECT_EQ(quick.node->times.atime_ns, 1'704'164'645'500'000'001);
+  EXPECT_EQ(quick.node->times.mtime_ns, -31'536'000'000'000'000 + 1);
+  EXPECT_EQ(quick.node->times.ctime_ns, (7 + (int64_t{1} << 32)) * 1'000'000'000 + 2);
+  auto fs = FileSystem::Open(bytes);
+  ASSERT_TRUE(fs.ok());
+  EXPECT_EQ((*fs->Lookup("top"))->times, quick.node->times);
+}
+
+TEST(RawInodeTimes, NothingIsReadBehindTheEnd) {
+  std::vector<uint8_t> inode(128, 0xff);
+  EXPECT_EQ(TimesOf(inode).atime_ns, -1'000'000'000) << "an old inode has no nanoseconds";
+  inode.resize(140, 0xff);
+  EXPECT_EQ(TimesOf(inode).ctime_ns % 4, (int64_t{0x3fffffff} - 1'000'000'000) % 4);
+  EXPECT_EQ(TimesOf(inode).atime_ns, -1'000'000'000) << "i_extra_isize claims more than there is";
 }
 
 TEST(TreeReader, IsSilentWhereTheLayoutIsNotPlain) {

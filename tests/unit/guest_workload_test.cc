@@ -127,6 +127,51 @@ TEST_F(WorkloadRunnerTest, OnlySyncsThatSucceededAreMarked) {
   EXPECT_THAT(Errors(), ElementsAre(0, 0, 0, 0, 0, 0, ENOENT, ENOENT, 0));
 }
 
+TEST_F(WorkloadRunnerTest, TimesAreLookedAtBeforeAndAfter) {
+  Add(Kind::MKDIR, "d");   // 0
+  Add(Kind::CREATE, "f");  // 1
+  AddWrite("f", 1, 0, 10);
+  request_.mutable_operation(2)->set_look_at_times(true);
+  Add(Kind::CHMOD, "f").set_mode(0600);
+  request_.mutable_operation(3)->set_look_at_times(true);
+  Add(Kind::READ, "f").set_length(5000);  // 4: more than there is
+  Add(Kind::LIST, "d").set_look_at_times(true);
+  Add(Kind::READ, "gone").set_look_at_times(true);
+  Add(Kind::LIST, "f");
+  ASSERT_TRUE(RunOperations(request_, hooks_).ok());
+  EXPECT_THAT(Errors(), ElementsAre(0, 0, 0, 0, 0, 0, ENOENT, ENOTDIR));
+  EXPECT_FALSE(results_[1].has_before());
+  EXPECT_GT(results_[2].before().mtime_ns(), int64_t{1'500'000'000} * 1'000'000'000);
+  EXPECT_GT(results_[2].after().mtime_ns(), results_[2].before().mtime_ns());
+  EXPECT_EQ(results_[3].before().mtime_ns(), results_[2].after().mtime_ns());
+  EXPECT_GT(results_[3].after().ctime_ns(), results_[3].before().ctime_ns());
+  EXPECT_EQ(results_[3].after().mtime_ns(), results_[3].before().mtime_ns());
+  EXPECT_TRUE(results_[5].has_after());
+  EXPECT_FALSE(results_[6].has_before() || results_[6].has_after());
+  struct stat state {};
+  ASSERT_EQ(::stat((request_.at() + "/f").c_str(), &state), 0);
+  EXPECT_EQ(state.st_mode & 07777, 0600U);
+}
+
+TEST_F(WorkloadRunnerTest, WaitsAndSyncsOfTheFileSystemAreMarkedAndEvictionIsTheWorldsAffair) {
+  Add(Kind::WAIT).set_wait_ms(1);
+  Add(Kind::SYNCFS);
+  Add(Kind::EVICT);
+  ASSERT_TRUE(RunOperations(request_, hooks_).ok());
+  EXPECT_THAT(marks_, ElementsAre("ack 3.0", "ack 3.1"));
+  EXPECT_THAT(Errors(), ElementsAre(0, 0, ENOSYS));
+  int evicted = 0;
+  hooks_.evict = [&evicted] { return ++evicted, 0; };
+  results_.clear();
+  ASSERT_TRUE(RunOperations(request_, hooks_).ok());
+  EXPECT_EQ(evicted, 1);
+  EXPECT_THAT(Errors(), ElementsAre(0, 0, 0));
+  request_.mutable_operation(0)->set_wait_ms(1'000'000'000);
+  const auto refused = RunOperations(request_, hooks_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().ToString(), HasSubstr("a wait of 1000000000 ms is above"));
+}
+
 TEST_F(WorkloadRunnerTest, AFailedOperationIsAResultAndTheWorkloadGoesOn) {
   Add(Kind::MKDIR, "d");
   Add(Kind::MKDIR, "d");

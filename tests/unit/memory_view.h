@@ -29,7 +29,9 @@ class MemoryView : public FileSystemView {
     const auto found = names.find(path);
     if (found == names.end()) return std::optional<NodeInfo>();
     const Node& node = nodes.at(found->second);
-    return std::optional<NodeInfo>({found->second, node.type, node.bytes.size()});
+    NodeInfo info{found->second, node.type, node.bytes.size()};
+    if (const auto at = times.find(path); at != times.end()) info.times = at->second;
+    return std::optional<NodeInfo>(info);
   }
 
   Result<std::vector<std::string>> List(const std::string& path) override {
@@ -71,6 +73,7 @@ class MemoryView : public FileSystemView {
     names[path] = inode;
   }
 
+  std::map<std::string, InodeTimes> times;  // by path
   std::map<std::string, uint64_t> names;
   std::map<uint64_t, Node> nodes;  // by inode
   std::set<std::string> unreadable_paths;

@@ -101,6 +101,33 @@ TEST(ReportMatrix, ATerminalCellSaysThatSomeStatesAreUnknown) {
   EXPECT_THAT(row(), AllOf(HasSubstr(" 2?"), HasSubstr("2 of 90 states, 4 unknown, e.g. vol")));
 }
 
+TEST(ReportMatrix, TimesAreATableOfTheirOwn) {
+  GuaranteeReport report;
+  report.set_guarantee(GuaranteeReport::TIMES_WITHOUT_TRIGGER);
+  report.set_asked(9);
+  report.set_shown(9);
+  ReportList reports;
+  *reports.add_run() = OneRun(report);
+  RunReport& run = *reports.mutable_run(0);
+  run.set_variant("lazy");
+  run.set_command("./plugpull run b.textproto --filter x");
+  report.set_guarantee(GuaranteeReport::FSYNC_DATA);
+  *run.mutable_disk(0)->add_guarantee() = report;  // such a run is in one table only
+  const std::string alone = RenderMatrixMarkdown(reports);
+  EXPECT_THAT(alone, HasSubstr("| kept in 9 |"));
+  EXPECT_THAT(alone, Not(HasSubstr("held in")));
+  *reports.add_run() = OneRun(report);
+  reports.mutable_run(1)->set_name("other");
+  reports.mutable_run(1)->set_command("./plugpull run a.textproto --filter y");
+  reports.mutable_run(0)->mutable_disk(0)->mutable_guarantee(0)->set_broken(2);
+  const std::string text = RenderMatrixMarkdown(reports);
+  EXPECT_THAT(text, HasSubstr("./plugpull run a.textproto b.textproto --out OUT"));
+  EXPECT_THAT(text, HasSubstr("## Times"));
+  EXPECT_THAT(text, HasSubstr("| **lost** in 2 of 9 |"));
+  EXPECT_THAT(text, HasSubstr("| held in 9 |"));
+  EXPECT_THAT(text, HasSubstr("explain OUT/other/ROW"));
+}
+
 TEST(ReportMatrix, RunsThatEndedInAnErrorHaveNoCells) {
   GuaranteeReport report;
   report.set_guarantee(GuaranteeReport::FSYNC_DATA);

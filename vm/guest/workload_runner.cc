@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/guest/workload_runner.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/openat2.h>
@@ -18,6 +19,7 @@
 
 #include "framework/os/fd.h"
 #include "framework/workload/content.h"
+#include "framework/workload/history.h"
 
 namespace plugpull::guest {
 namespace {
@@ -26,11 +28,24 @@ constexpr size_t kChunkBytes = 1 << 20;  // of content in memory at a time
 constexpr Millis kProgressInterval{250};
 constexpr mode_t kFileMode = 0644;
 constexpr mode_t kFolderMode = 0755;
+// Two ticks of 100 Hz, the longest that kernels have.
+constexpr Millis kTwoTicks{20};
 
 uint64_t MonotonicNanoseconds() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// In one piece: a warped clock then jumps from timer to timer. 0 or an errno.
+int Sleep(Millis length) {
+  timespec left{};
+  left.tv_sec = length.count() / 1000;
+  left.tv_nsec = length.count() % 1000 * 1'000'000;
+  for (;;) {
+    const int error = ::clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left);
+    if (error != EINTR) return error;
+  }
 }
 
 bool HasSecondPath(Operation::Kind kind) {
@@ -46,9 +61,12 @@ struct Place {
 // One workload at one mount point. Every operation returns 0 or the errno that it failed with.
 class OperationRunner {
  public:
-  explicit OperationRunner(os::Fd root) : root_(std::move(root)), chunk_(kChunkBytes) {}
+  OperationRunner(os::Fd root, std::function<int()> evict)
+      : root_(std::move(root)), evict_(std::move(evict)), chunk_(kChunkBytes) {}
 
   int Run(const Operation& operation, uint64_t version);
+  // False when they cannot be read.
+  bool LookAtTimes(const std::string& path, Times& times) const;
 
  private:
   // Opens below the root; neither "..", symbolic links nor other mounts lead out of it.
@@ -57,10 +75,14 @@ class OperationRunner {
   int Write(const Operation& operation, uint64_t version);
   int Truncate(const Operation& operation) const;
   int Sync(const Operation& operation) const;
-  int SyncAll();
+  int SyncAll(bool everywhere);
+  int Read(const Operation& operation);
+  int List(const Operation& operation) const;
+  int ChangeMode(const Operation& operation) const;
   int Move(const Operation& operation) const;
 
   os::Fd root_;
+  std::function<int()> evict_;
   std::vector<uint8_t> chunk_;
   int sync_error_ = 0;  // of the first sync(2) that could not do what it says
 };
@@ -121,13 +143,63 @@ int OperationRunner::Sync(const Operation& operation) const {
 // sync(2) has no way to say that it failed, and a mark must not say for it that it did not. What
 // the kernel knows of failed writes it tells each descriptor once (errseq_t, in fs/sync.c), and
 // nothing of what a file system that has become read-only still holds back.
-int OperationRunner::SyncAll() {
-  ::sync();
+int OperationRunner::SyncAll(bool everywhere) {
+  if (everywhere) ::sync();
   struct statvfs state {};
   if (sync_error_ == 0 && ::syncfs(root_.get()) != 0) sync_error_ = errno;
   if (sync_error_ == 0 && ::fstatvfs(root_.get(), &state) != 0) sync_error_ = errno;
   if (sync_error_ == 0 && (state.f_flag & ST_RDONLY) != 0) sync_error_ = EROFS;
   return sync_error_;
+}
+
+int OperationRunner::Read(const Operation& operation) {
+  os::Fd fd;
+  const int error = Open(operation.path(), O_RDONLY, 0, fd);
+  if (error != 0) return error;
+  for (uint64_t offset = 0; offset < operation.length();) {
+    const size_t size = std::min<uint64_t>(operation.length() - offset, chunk_.size());
+    const ssize_t n = ::pread(fd.get(), chunk_.data(), size, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) break;
+    offset += static_cast<uint64_t>(n);
+  }
+  return 0;
+}
+
+int OperationRunner::List(const Operation& operation) const {
+  os::Fd fd;
+  const int error = Open(operation.path(), O_RDONLY | O_DIRECTORY, 0, fd);
+  if (error != 0) return error;
+  DIR* const folder = ::fdopendir(fd.get());
+  if (folder == nullptr) return errno;
+  (void)fd.Release();  // closedir does it
+  errno = 0;
+  while (::readdir(folder) != nullptr) {
+  }
+  const int read = errno;
+  ::closedir(folder);
+  return read;
+}
+
+int OperationRunner::ChangeMode(const Operation& operation) const {
+  os::Fd fd;
+  const int error = Open(operation.path(), O_RDONLY, 0, fd);
+  if (error != 0) return error;
+  return ::fchmod(fd.get(), operation.mode()) == 0 ? 0 : errno;
+}
+
+bool OperationRunner::LookAtTimes(const std::string& path, Times& times) const {
+  os::Fd fd;
+  struct stat state {};
+  if (Open(path, O_PATH, 0, fd) != 0 || ::fstat(fd.get(), &state) != 0) return false;
+  const auto ns = [](const timespec& time) {
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  times.set_atime_ns(ns(state.st_atim));
+  times.set_mtime_ns(ns(state.st_mtim));
+  times.set_ctime_ns(ns(state.st_ctim));
+  return true;
 }
 
 int OperationRunner::Move(const Operation& operation) const {
@@ -169,7 +241,18 @@ int OperationRunner::Run(const Operation& operation, uint64_t version) {
     case Operation::FDATASYNC:
       return Sync(operation);
     case Operation::SYNC:
-      return SyncAll();
+    case Operation::SYNCFS:
+      return SyncAll(operation.kind() == Operation::SYNC);
+    case Operation::READ:
+      return Read(operation);
+    case Operation::LIST:
+      return List(operation);
+    case Operation::CHMOD:
+      return ChangeMode(operation);
+    case Operation::EVICT:
+      return evict_ ? evict_() : ENOSYS;
+    case Operation::WAIT:
+      return Sleep(Millis(operation.wait_ms()));
     default:
       return EINVAL;  // ValidateWorkload has refused it
   }
@@ -209,12 +292,20 @@ Status RunAll(const RunWorkload& request, const WorkloadHooks& hooks, OperationR
   for (int index = 0; index < request.operation_size(); ++index) {
     const Operation& operation = request.operation(index);
     const uint64_t version = static_cast<uint64_t>(index) + 1;
+    const bool look = operation.look_at_times();
     OperationResult& result = progress.Add();
+    if (look) (void)Sleep(kTwoTicks);
+    if (look && !runner.LookAtTimes(operation.path(), *result.mutable_before())) {
+      result.clear_before();
+    }
     result.set_index(static_cast<uint64_t>(index));
     result.set_started_ns(MonotonicNanoseconds());
     result.set_error(runner.Run(operation, version));
     result.set_ended_ns(MonotonicNanoseconds());
-    if (IsSync(operation) && result.error() == 0 && hooks.write_mark) {
+    if (look && !runner.LookAtTimes(operation.path(), *result.mutable_after())) {
+      result.clear_after();
+    }
+    if (workload::IsAcknowledged(operation) && result.error() == 0 && hooks.write_mark) {
       PP_RETURN_IF_ERROR(
           hooks.write_mark({"ack", fmt::format("{}.{}", request.workload(), index)}));
     }
@@ -252,28 +343,19 @@ Status ValidateRelativePath(std::string_view path, bool root_allowed) {
   }
 }
 
-bool IsSync(const Operation& operation) {
-  switch (operation.kind()) {
-    case Operation::FSYNC:
-    case Operation::FDATASYNC:
-    case Operation::SYNC:
-      return true;
-    case Operation::WRITE:
-      return operation.o_sync();
-    default:
-      return false;
-  }
-}
-
 namespace {
 
 Status ValidateOperation(const Operation& operation) {
-  if (operation.kind() <= Operation::UNSPECIFIED || operation.kind() > Operation::RMDIR) {
+  if (operation.kind() <= Operation::UNSPECIFIED || !Operation::Kind_IsValid(operation.kind())) {
     return UserError(fmt::format("the kind {} is unknown", static_cast<int>(operation.kind())));
   }
-  if (operation.kind() != Operation::SYNC) {
+  if (!workload::NeedsNoPath(operation.kind())) {
     PP_RETURN_IF_ERROR(
         ValidateRelativePath(operation.path(), operation.kind() == Operation::FSYNC));
+  }
+  if (operation.wait_ms() > static_cast<uint64_t>(kWaitMax.count())) {
+    return UserError(fmt::format("a wait of {} ms is above the limit of {}", operation.wait_ms(),
+                                 kWaitMax.count()));
   }
   if (HasSecondPath(operation.kind())) {
     PP_RETURN_IF_ERROR(ValidateRelativePath(operation.path2(), false));
@@ -313,7 +395,7 @@ Status RunOperations(const RunWorkload& request, const WorkloadHooks& hooks) {
     return EnvironmentError(
         fmt::format("cannot open the folder {}: {}", request.at(), os::ErrnoText(errno)));
   }
-  OperationRunner runner(std::move(root));
+  OperationRunner runner(std::move(root), hooks.evict);
   ProgressSender progress(request, hooks);
   const Status ran = RunAll(request, hooks, runner, progress);
   const Status sent = progress.Send();

@@ -3,7 +3,10 @@
 //
 // What the oracles stand on:
 // - An operation's start is read before its first system call, its end after its last.
-// - A mark "ack" is written after a sync returned success and before the next operation begins.
+// - A mark "ack" is written after an operation that is acknowledged (workload/history.h) succeeded
+// and before the next operation begins.
+// - A time of an inode is as coarse as the kernel's tick (current_time in fs/inode.c), so an
+//   operation that looks at times begins two ticks after what was before it.
 // - An operation that fails is a result with its errno; the workload goes on.
 // - Nothing is opened outside the mount point, also not through symbolic links or other mounts.
 // Guest, and scratch folders in tests. One thread.
@@ -25,6 +28,7 @@ inline constexpr int kOperationsMax = 10'000'000;
 // The longest single write, and the end of the largest file.
 inline constexpr Bytes kWriteBytesMax = Mebibytes(1024);
 inline constexpr Bytes kFileEndMax = Mebibytes(uint64_t{1} << 30);
+inline constexpr Millis kWaitMax{48LL * 3600 * 1000};
 
 // A user error unless `path` is relative, without empty components, "." and "..", without NULs,
 // and short enough for the kernel. "" (the root folder) is valid where `root_allowed`.
@@ -34,13 +38,12 @@ Status ValidateRelativePath(std::string_view path, bool root_allowed);
 // operation's index.
 Status ValidateWorkload(const RunWorkload& request);
 
-// True for operations that promise durability when they succeed.
-bool IsSync(const Operation& operation);
-
 // What the runner needs of the world around it. An error from a hook ends the workload.
 struct WorkloadHooks {
   std::function<Status(const blocklog::Mark&)> write_mark;  // may be empty: no marks
-  std::function<Status()> after_operation;                  // may be empty
+  // Has the kernel drop names and inodes from memory; gives 0 or an errno. Empty: EVICT fails.
+  std::function<int()> evict;
+  std::function<Status()> after_operation;  // may be empty
   // Asked after every operation; true: no other one is begun. May be empty.
   std::function<bool()> stop;
   std::function<Status(const Progress&)> send_progress;
