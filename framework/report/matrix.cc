@@ -174,29 +174,6 @@ std::string BrokenLines(const std::vector<const RunReport*>& rows) {
 
 // ---- the document
 
-// Text inside a table or a line: nothing of it may be read as Markdown or HTML.
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : Printable(text)) {
-    if (c == '<') {
-      out += "&lt;";
-    } else if (c == '&') {
-      out += "&amp;";
-    } else {
-      if (std::string_view("\\`*_[]|#~").find(c) != std::string_view::npos) out += '\\';
-      out += c;
-    }
-  }
-  return out;
-}
-
-// Between back quotes; back quotes inside become quotes.
-std::string Code(std::string_view text) {
-  std::string inside = Printable(text);
-  std::replace(inside.begin(), inside.end(), '`', '\'');
-  return "`" + inside + "`";
-}
-
 std::string MarkdownCell(const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return "not asked";
   if (report->broken() > 0) {
@@ -218,13 +195,13 @@ std::string MarkdownTable(const std::vector<const RunReport*>& rows) {
   }
   out += "\n" + rule + "\n";
   for (const RunReport* run : rows) {
-    out += fmt::format("| {} |", Escaped(RowName(*run)));
+    out += fmt::format("| {} |", MarkdownEscaped(RowName(*run)));
     const std::string why = WhyEmpty(*run);
     for (size_t i = 0; i < std::size(kColumns); ++i) {
       if (why.empty()) {
         out += fmt::format(" {} |", MarkdownCell(Find(*run, kColumns[i].guarantee)));
       } else {
-        out += i == 0 ? fmt::format(" {} |", Escaped(why)) : " - |";
+        out += i == 0 ? fmt::format(" {} |", MarkdownEscaped(why)) : " - |";
       }
     }
     out += "\n";
@@ -260,7 +237,7 @@ std::string Difference(const RunReport& run, const RunReport& first) {
   };
   for (const Column& column : kColumns) compare(column);
   std::string out;
-  const std::string name = Escaped(RowName(first));
+  const std::string name = MarkdownEscaped(RowName(first));
   if (!lost.empty()) out += fmt::format("Breaks what {} does not: {}.\n\n", name, lost);
   if (!kept.empty()) out += fmt::format("Not seen to break what {} breaks: {}.\n\n", name, kept);
   if (out.empty() && comparable)
@@ -272,19 +249,20 @@ std::string EvidenceLine(const Column& column, const GuaranteeReport& report) {
   std::string evidence = report.evidence().substr(0, report.evidence().find('\n'));
   if (evidence.size() > kEvidenceBytesMax) evidence = evidence.substr(0, kEvidenceBytesMax) + "...";
   return fmt::format("- {}: {} of {} states, such as {} ({} write{} lost). {}\n", column.name,
-                     report.broken(), report.asked(), Code(report.example()), report.lost_writes(),
-                     report.lost_writes() == 1 ? "" : "s", Escaped(evidence));
+                     report.broken(), report.asked(), MarkdownCode(report.example()),
+                     report.lost_writes(), report.lost_writes() == 1 ? "" : "s",
+                     MarkdownEscaped(evidence));
 }
 
 std::string RowSection(const RunReport& run, const RunReport& first) {
-  std::string out = fmt::format("### {}\n\n", Escaped(RowName(run)));
+  std::string out = fmt::format("### {}\n\n", MarkdownEscaped(RowName(run)));
   std::string options;
   for (const std::string& option : run.mount_option()) {
     options += (options.empty() ? "" : ",") + option;
   }
-  out += fmt::format("Mount options: {}.", options.empty() ? "none" : Code(options));
+  out += fmt::format("Mount options: {}.", options.empty() ? "none" : MarkdownCode(options));
   out += "\n\n";
-  if (const std::string why = WhyEmpty(run); !why.empty()) out += Escaped(why) + "\n\n";
+  if (const std::string why = WhyEmpty(run); !why.empty()) out += MarkdownEscaped(why) + "\n\n";
   out += Difference(run, first);
   std::string lines;
   const auto add = [&](const Column& column) {
@@ -293,7 +271,7 @@ std::string RowSection(const RunReport& run, const RunReport& first) {
   };
   for (const Column& column : kColumns) add(column);
   if (!lines.empty()) out += lines + "\n";
-  if (!run.command().empty()) out += fmt::format("Again: {}\n\n", Code(run.command()));
+  if (!run.command().empty()) out += fmt::format("Again: {}\n\n", MarkdownCode(run.command()));
   return out;
 }
 
@@ -313,6 +291,8 @@ constexpr std::string_view kTimestampWords =
     "lazytime, noatime and nodiratime say nothing of what these options are for.\n\n";
 
 }  // namespace
+
+bool HasGuarantees(const ReportList& reports) { return !RowsOf(reports).empty(); }
 
 std::string RenderMatrix(const ReportList& reports, const TerminalOptions& options) {
   const Style style{.colour = options.colour, .width = std::max(60, options.width)};
@@ -335,8 +315,9 @@ std::string RenderMatrixMarkdown(const ReportList& reports) {
   std::map<std::string, uint64_t> kernels;
   for (const RunReport* run : rows) ++kernels[run->kernel_release()];
   for (const auto& [kernel, count] : kernels) {
-    out += fmt::format("Kernel {}: {} row{}.\n", Escaped(kernel.empty() ? "not known" : kernel),
-                       count, count == 1 ? "" : "s");
+    out += fmt::format("Kernel {}: {} row{}.\n",
+                       MarkdownEscaped(kernel.empty() ? "not known" : kernel), count,
+                       count == 1 ? "" : "s");
   }
   const std::string command = rows.front()->command();
   if (!command.empty()) {
