@@ -76,7 +76,9 @@ Status AgentSteps::Run(const Step& step, Millis timeout) {
   GuestRequest request;
   if (step.has_agent()) {
     if (!begun_) PP_RETURN_IF_ERROR(Begin());
-    *request.mutable_start_agent()->mutable_step() = step.agent();
+    AgentStep& agent = *request.mutable_start_agent()->mutable_step();
+    agent = step.agent();
+    agent.add_environment(fmt::format("PLUGPULL_SEED={}", scenario_.seed()));
   } else if (step.has_agent_wait()) {
     *request.mutable_wait_for_agent()->mutable_step() = step.agent_wait();
   } else {

@@ -68,7 +68,7 @@ std::vector<Broken> Attempting() {
          StartOn(s, DiskChange::DAMAGED);
          LoopOn(s, 30, 70, 400);
        },
-       "cycle: not recognised"},
+       "cycle: mount failed: read error"},
       {"loops on one disk while others are mounted", BOUNDED_ATTEMPTS,
        [](Script& s) {
          StartOn(s, DiskChange::DAMAGED);
