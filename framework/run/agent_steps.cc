@@ -16,9 +16,9 @@ bool ReadsFail(const FaultStep& fault) {
   if (fault.has_error()) return true;
   if (!fault.has_flakey()) return false;
   const FlakeyLayer& flakey = fault.flakey();
-  return flakey.error_reads() || (!flakey.drop_writes() && !flakey.error_writes() &&
-                                  !flakey.has_corrupt_byte() && flakey.random_read_corrupt() == 0 &&
-                                  flakey.random_write_corrupt() == 0);
+  return flakey.error_reads() ||
+         (!flakey.drop_writes() && !flakey.error_writes() && !flakey.has_corrupt_byte() &&
+          flakey.random_read_corrupt() == 0 && flakey.random_write_corrupt() == 0);
 }
 
 }  // namespace
@@ -68,6 +68,11 @@ Status AgentSteps::Begin() {
       state.content = DiskChange::DAMAGED;
     }
     if (state.attached) PP_RETURN_IF_ERROR(NoteAttached(disk.name()));
+    if (state.fault) {
+      TimelineEvent event;
+      *event.mutable_fault() = *state.fault;
+      PP_RETURN_IF_ERROR(Send(event));
+    }
   }
   return OkStatus();
 }
@@ -90,14 +95,19 @@ Status AgentSteps::Run(const Step& step, Millis timeout) {
 
 Status AgentSteps::NoteFault(const std::string& disk, bool begins, bool reads_fail,
                              const std::string& what) {
-  if (!begun_) return OkStatus();
   TimelineEvent event;
   FaultChange& fault = *event.mutable_fault();
   fault.set_disk(disk);
   fault.set_begins(begins);
   fault.set_reads_fail(begins && reads_fail);
   fault.set_what(what.substr(0, 200));
-  return Send(event);
+  // One that is there before the first agent is told when the timeline begins.
+  if (begins) {
+    disks_[disk].fault = fault;
+  } else {
+    disks_[disk].fault.reset();
+  }
+  return begun_ ? Send(event) : OkStatus();
 }
 
 Status AgentSteps::Note(const Step& step) {

@@ -40,6 +40,7 @@ class AgentSteps {
     std::string serial;
     DiskChange::Content content = DiskChange::BLANK;
     bool attached = true;
+    std::optional<FaultChange> fault;  // that it has now
   };
 
   Status Begin();
