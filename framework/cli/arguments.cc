@@ -353,7 +353,8 @@ int Main(int argc, char** argv) {
   CLI::Option* as_json = report_command->add_flag("--json", report.json, "as JSON");
   CLI::Option* as_junit = report_command->add_flag("--junit", report.junit, "as JUnit XML");
   CLI::Option* matrix = report_command->add_flag(
-      "--matrix", report.matrix, "what was observed of guarantees (oracle GUARANTEES), run by run");
+      "--matrix", report.matrix,
+      "what was observed of guarantees (oracle GUARANTEES) and of agents, run by run");
   matrix->excludes(as_json)->excludes(as_junit);
   report_command->add_option("--format", report.format, "of the matrix (default: table)")
       ->check(CLI::IsMember({"table", "markdown"}))

@@ -7,6 +7,7 @@
 
 #include "framework/cli/commands.h"
 #include "framework/os/file.h"
+#include "framework/report/agent_matrix.h"
 #include "framework/report/baseline.h"
 #include "framework/report/json.h"
 #include "framework/report/junit.h"
@@ -35,6 +36,7 @@ report::TerminalOptions OptionsForStdout() {
 
 int Print(const ReportList& reports, ReportFormat format) {
   std::string text;
+  const bool agents = report::HasAgents(reports);
   switch (format) {
     case ReportFormat::kTable:
       text = report::RenderTerminal(reports, OptionsForStdout());
@@ -46,10 +48,16 @@ int Print(const ReportList& reports, ReportFormat format) {
       text = report::RenderJUnit(reports);
       break;
     case ReportFormat::kMatrix:
-      text = report::RenderMatrix(reports, OptionsForStdout());
+      if (report::HasGuarantees(reports) || !agents) {
+        text = report::RenderMatrix(reports, OptionsForStdout());
+      }
+      if (!text.empty() && agents) text += "\n";
+      if (agents) text += report::RenderAgentMatrix(reports, OptionsForStdout());
       break;
     case ReportFormat::kMatrixMarkdown:
-      text = report::RenderMatrixMarkdown(reports);
+      if (report::HasGuarantees(reports) || !agents) text = report::RenderMatrixMarkdown(reports);
+      if (!text.empty() && agents) text += "\n";
+      if (agents) text += report::RenderAgentMatrixMarkdown(reports);
       break;
   }
   std::fwrite(text.data(), 1, text.size(), stdout);

@@ -239,29 +239,6 @@ std::string BrokenLines(const Sheet& sheet) {
 
 // ---- the document
 
-// Text inside a table or a line: nothing of it may be read as Markdown or HTML.
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : Printable(text)) {
-    if (c == '<') {
-      out += "&lt;";
-    } else if (c == '&') {
-      out += "&amp;";
-    } else {
-      if (std::string_view("\\`*_[]|#~").find(c) != std::string_view::npos) out += '\\';
-      out += c;
-    }
-  }
-  return out;
-}
-
-// Between back quotes; back quotes inside become quotes.
-std::string Code(std::string_view text) {
-  std::string inside = Printable(text);
-  std::replace(inside.begin(), inside.end(), '`', '\'');
-  return "`" + inside + "`";
-}
-
 std::string MarkdownCell(const Part& part, const std::optional<GuaranteeReport>& report) {
   if (!Asked(report)) return "not asked";
   if (report->asked() == 0) return fmt::format("unknown in {}", report->unknown());
@@ -285,13 +262,13 @@ std::string MarkdownTable(const Sheet& sheet) {
   }
   out += "\n" + rule + "\n";
   for (const RunReport* run : sheet.rows) {
-    out += fmt::format("| {} |", Escaped(RowName(*run)));
+    out += fmt::format("| {} |", MarkdownEscaped(RowName(*run)));
     const std::string why = WhyEmpty(*run);
     for (size_t i = 0; i < columns.size(); ++i) {
       if (why.empty()) {
         out += fmt::format(" {} |", MarkdownCell(*sheet.part, Find(*run, columns[i].guarantee)));
       } else {
-        out += i == 0 ? fmt::format(" {} |", Escaped(why)) : " - |";
+        out += i == 0 ? fmt::format(" {} |", MarkdownEscaped(why)) : " - |";
       }
     }
     out += "\n";
@@ -327,7 +304,7 @@ std::string Difference(const Part& part, const RunReport& run, const RunReport& 
   };
   for (const Column& column : part.columns) compare(column);
   std::string out;
-  const std::string name = Escaped(RowName(first));
+  const std::string name = MarkdownEscaped(RowName(first));
   std::string begins(part.breaks);
   begins[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(begins[0])));
   if (!lost.empty()) out += fmt::format("{} what {} does not: {}.\n\n", begins, name, lost);
@@ -345,19 +322,20 @@ std::string EvidenceLine(const Column& column, const GuaranteeReport& report) {
   std::string evidence = report.evidence().substr(0, report.evidence().find('\n'));
   if (evidence.size() > kEvidenceBytesMax) evidence = evidence.substr(0, kEvidenceBytesMax) + "...";
   return fmt::format("- {}: {} of {} states, such as {} ({} write{} lost). {}\n", column.name,
-                     report.broken(), report.asked(), Code(report.example()), report.lost_writes(),
-                     report.lost_writes() == 1 ? "" : "s", Escaped(evidence));
+                     report.broken(), report.asked(), MarkdownCode(report.example()),
+                     report.lost_writes(), report.lost_writes() == 1 ? "" : "s",
+                     MarkdownEscaped(evidence));
 }
 
 std::string RowSection(const Part& part, const RunReport& run, const RunReport& first) {
-  std::string out = fmt::format("### {}\n\n", Escaped(RowName(run)));
+  std::string out = fmt::format("### {}\n\n", MarkdownEscaped(RowName(run)));
   std::string options;
   for (const std::string& option : run.mount_option()) {
     options += (options.empty() ? "" : ",") + option;
   }
-  out += fmt::format("Mount options: {}.", options.empty() ? "none" : Code(options));
+  out += fmt::format("Mount options: {}.", options.empty() ? "none" : MarkdownCode(options));
   out += "\n\n";
-  if (const std::string why = WhyEmpty(run); !why.empty()) out += Escaped(why) + "\n\n";
+  if (const std::string why = WhyEmpty(run); !why.empty()) out += MarkdownEscaped(why) + "\n\n";
   out += Difference(part, run, first);
   std::string lines;
   const auto add = [&](const Column& column) {
@@ -366,7 +344,7 @@ std::string RowSection(const Part& part, const RunReport& run, const RunReport& 
   };
   for (const Column& column : part.columns) add(column);
   if (!lines.empty()) out += lines + "\n";
-  if (!run.command().empty()) out += fmt::format("Again: {}\n\n", Code(run.command()));
+  if (!run.command().empty()) out += fmt::format("Again: {}\n\n", MarkdownCode(run.command()));
   return out;
 }
 
@@ -446,6 +424,8 @@ std::string SheetInMarkdown(const Sheet& sheet, bool headed) {
 
 }  // namespace
 
+bool HasGuarantees(const ReportList& reports) { return !SheetsOf(reports).empty(); }
+
 std::string RenderMatrix(const ReportList& reports, const TerminalOptions& options) {
   const Style style{.colour = options.colour, .width = std::max(60, options.width)};
   const std::vector<Sheet> sheets = SheetsOf(reports);
@@ -472,8 +452,9 @@ std::string RenderMatrixMarkdown(const ReportList& reports) {
     for (const RunReport* run : sheet.rows) ++kernels[run->kernel_release()];
   }
   for (const auto& [kernel, count] : kernels) {
-    out += fmt::format("Kernel {}: {} row{}.\n", Escaped(kernel.empty() ? "not known" : kernel),
-                       count, count == 1 ? "" : "s");
+    out += fmt::format("Kernel {}: {} row{}.\n",
+                       MarkdownEscaped(kernel.empty() ? "not known" : kernel), count,
+                       count == 1 ? "" : "s");
   }
   if (const std::string command = CommandOf(sheets); !command.empty()) {
     out +=

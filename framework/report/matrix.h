@@ -21,6 +21,9 @@
 
 namespace plugpull::report {
 
+// Whether any run asks the GUARANTEES oracle.
+bool HasGuarantees(const ReportList& reports);
+
 // Tables of at most options.width columns and a line for each broken cell, with the id of a state.
 std::string RenderMatrix(const ReportList& reports, const TerminalOptions& options);
 

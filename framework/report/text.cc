@@ -167,4 +167,25 @@ std::vector<std::string> WrapToWidth(std::string_view text, int width) {
   return lines;
 }
 
+std::string MarkdownEscaped(std::string_view text) {
+  std::string out;
+  for (const char c : Printable(text)) {
+    if (c == '<') {
+      out += "&lt;";
+    } else if (c == '&') {
+      out += "&amp;";
+    } else {
+      if (std::string_view("\\`*_[]|#~").find(c) != std::string_view::npos) out += '\\';
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string MarkdownCode(std::string_view text) {
+  std::string inside = Printable(text);
+  std::replace(inside.begin(), inside.end(), '`', '\'');
+  return "`" + inside + "`";
+}
+
 }  // namespace plugpull::report

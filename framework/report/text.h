@@ -29,4 +29,10 @@ std::string CutToWidth(std::string_view text, int width, std::string_view ellips
 // is too long. At least one line, which may be empty.
 std::vector<std::string> WrapToWidth(std::string_view text, int width);
 
+// Text inside a table or a line of GitHub's Markdown: nothing of it is read as Markdown or HTML.
+std::string MarkdownEscaped(std::string_view text);
+
+// The same between back quotes; back quotes inside become quotes.
+std::string MarkdownCode(std::string_view text);
+
 }  // namespace plugpull::report

@@ -16,9 +16,9 @@ bool ReadsFail(const FaultStep& fault) {
   if (fault.has_error()) return true;
   if (!fault.has_flakey()) return false;
   const FlakeyLayer& flakey = fault.flakey();
-  return flakey.error_reads() || (!flakey.drop_writes() && !flakey.error_writes() &&
-                                  !flakey.has_corrupt_byte() && flakey.random_read_corrupt() == 0 &&
-                                  flakey.random_write_corrupt() == 0);
+  return flakey.error_reads() ||
+         (!flakey.drop_writes() && !flakey.error_writes() && !flakey.has_corrupt_byte() &&
+          flakey.random_read_corrupt() == 0 && flakey.random_write_corrupt() == 0);
 }
 
 }  // namespace

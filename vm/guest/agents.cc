@@ -43,6 +43,7 @@ constexpr uint64_t kIdlePauseNs = 10'000 * kMillisecondNs;  // no agent runs
 constexpr uint64_t kSpinNs = kMillisecondNs;
 constexpr Bytes kSmallFileMax(1 << 20);
 constexpr int kNotStarted = 127;
+constexpr int kGroupsMax = 100'000;  // folders and files below an agent's control group
 
 std::string GroupOf(const std::string& agent) {
   return fmt::format("{}/agent-{}", kCgroups, agent);
@@ -66,12 +67,22 @@ Status MakeGroup(const std::string& agent) {
   return OkStatus();
 }
 
+// Those in groups that the agent has made below its own (a service manager does) are its, too.
 std::vector<pid_t> ProcessesOf(const std::string& agent) {
   std::vector<pid_t> pids;
-  const auto text = os::ReadFile(GroupOf(agent) + "/cgroup.procs", kSmallFileMax);
-  if (!text.ok()) return pids;
-  std::istringstream lines(*text);
-  for (pid_t pid = 0; lines >> pid;) pids.push_back(pid);
+  const auto add = [&pids](const std::string& group) {
+    const auto text = os::ReadFile(group + "/cgroup.procs", kSmallFileMax);
+    if (!text.ok()) return;
+    std::istringstream lines(*text);
+    for (pid_t pid = 0; lines >> pid;) pids.push_back(pid);
+  };
+  add(GroupOf(agent));
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator folder(GroupOf(agent), error);
+  for (int i = 0; !error && i < kGroupsMax && folder != decltype(folder)(); ++i) {
+    if (folder->is_directory(error)) add(folder->path());
+    folder.increment(error);
+  }
   return pids;
 }
 

@@ -211,8 +211,15 @@ Status AddHostPrograms(const InitramfsOptions& options, Contents& contents) {
       PP_RETURN_IF_ERROR(contents.AddProgram(own, "/usr/bin/" + name));
       continue;
     }
-    PP_ASSIGN_OR_RETURN(const std::string path, LocateProgram(name));
-    PP_RETURN_IF_ERROR(contents.AddProgram(path, path));
+    auto path = LocateProgram(name);
+    if (!path.ok() && name.starts_with("plugpull-")) {
+      return UserError(
+          fmt::format("this build has no {}: {} is not there; it is built once the "
+                      "packages that it needs are (packages/debian.txt)",
+                      name, own));
+    }
+    if (!path.ok()) return path.error();
+    PP_RETURN_IF_ERROR(contents.AddProgram(*path, *path));
   }
   for (const char* name : kRequiredPrograms) {
     auto path = LocateProgram(name);
