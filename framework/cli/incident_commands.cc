@@ -3,12 +3,15 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <memory>
+
 #include "framework/cli/commands.h"
 #include "framework/incident/incident.h"
 #include "framework/incident/incident_json.h"
 #include "framework/incident/incident_scenario.h"
 #include "framework/incident/signature.h"
 #include "framework/os/file.h"
+#include "framework/os/stream.h"
 #include "framework/report/table.h"
 #include "framework/report/text.h"
 
@@ -18,11 +21,51 @@ namespace {
 constexpr int kColumns = 100;
 constexpr size_t kDevicesShown = 20;
 
+// A log as a file or a pipe; "-" is stdin.
+class LogFile {
+ public:
+  static Result<std::unique_ptr<LogFile>> Open(const std::string& path) {
+    auto file = std::unique_ptr<LogFile>(new LogFile(path));
+    if (path == "-") return file;
+    PP_ASSIGN_OR_RETURN(file->fd_, os::OpenForReading(path));
+    return file;
+  }
+  incident::LogInput& input() { return input_; }
+  // What was read, if all of it could be.
+  template <typename T>
+  Result<T> Checked(Result<T> read) const {
+    if (!problem_.empty()) return UserError(problem_);
+    if (!read.ok()) return WithContext(std::move(read).error(), path_);
+    return read;
+  }
+
+ private:
+  explicit LogFile(const std::string& path)
+      : path_(path == "-" ? "stdin" : path),
+        input_([this](char* to, size_t size) { return Pull(to, size); }) {}
+
+  size_t Pull(char* to, size_t size) {
+    const int fd = fd_.valid() ? fd_.get() : STDIN_FILENO;
+    const auto read = os::ReadNext(fd, {reinterpret_cast<uint8_t*>(to), size});
+    if (!read.ok()) problem_ = fmt::format("{}: {}", path_, read.error().message);
+    const size_t n = read.ok() ? *read : 0;
+    taken_ += n;
+    if (taken_ <= incident::kKlogBytesMax.value) return n;
+    problem_ = fmt::format("{} is longer than {} GiB; cut it to the time in question", path_,
+                           incident::kKlogBytesMax.value >> 30);
+    return 0;
+  }
+
+  std::string path_;
+  os::Fd fd_;
+  incident::LogInput input_;
+  uint64_t taken_ = 0;
+  std::string problem_;
+};
+
 Result<incident::Incident> Import(const std::string& path) {
-  PP_ASSIGN_OR_RETURN(const std::string klog, os::ReadFile(path, incident::kKlogBytesMax));
-  auto read = incident::ReadIncident(klog);
-  if (!read.ok()) return WithContext(std::move(read).error(), path);
-  return read;
+  PP_ASSIGN_OR_RETURN(const auto file, LogFile::Open(path));
+  return file->Checked(incident::ReadIncident(file->input()));
 }
 
 void PrintWrapped(const std::string& indent, const std::string& text) {
@@ -119,18 +162,14 @@ Status WriteFolder(const std::string& folder, const std::string& scenario,
 }
 
 Result<incident::Signature> SignatureIn(const std::string& path) {
-  PP_ASSIGN_OR_RETURN(const std::string bytes, os::ReadFile(path, incident::kKlogBytesMax));
-  if (incident::LooksLikeSignature(bytes)) {
-    auto signature = incident::ParseSignature(bytes);
-    if (!signature.ok()) return WithContext(std::move(signature).error(), path);
-    return signature;
-  }
-  auto read = incident::ReadIncident(bytes);
-  if (!read.ok()) return WithContext(std::move(read).error(), path);
-  if (read->devices.empty()) {
+  PP_ASSIGN_OR_RETURN(const auto file, LogFile::Open(path));
+  const std::string_view head = file->input().Peek(incident::kSignatureBytesMax + 1);
+  if (incident::LooksLikeSignature(head)) return file->Checked(incident::ParseSignature(head));
+  PP_ASSIGN_OR_RETURN(const auto read, file->Checked(incident::ReadIncident(file->input())));
+  if (read.devices.empty()) {
     return UserError(fmt::format("{} says nothing of disks or file systems", path));
   }
-  return incident::SignatureOf(read->devices.front());
+  return incident::SignatureOf(read.devices.front());
 }
 
 }  // namespace

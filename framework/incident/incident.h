@@ -57,6 +57,7 @@ struct Incident {
 };
 
 // A user error when the log is empty, compressed, or holds no text.
+Result<Incident> ReadIncident(LogInput& input);
 Result<Incident> ReadIncident(std::string_view klog);
 
 // The steps of a loop, such as "not recognised", "mounted".
