@@ -199,6 +199,7 @@ Result<Incident> ReadIncident(LogInput& input) {
   for (DeviceReport& report : incident.devices) {
     const auto suppressed = history.suppressed.find(report.fs);
     if (suppressed != history.suppressed.end()) report.suppressed = suppressed->second;
+    report.kernel = incident.log.kernel;
     DescribeInWords(incident.log, report);
   }
   std::stable_sort(incident.devices.begin(), incident.devices.end(), Worse);
