@@ -226,13 +226,25 @@ void AddIncident(CLI::App& app, IncidentArguments& incident, int& status) {
       "import", "say what happened to the disks in a kernel log, and write a scenario of it");
   import
       ->add_option("klog", incident.klog,
-                   "dmesg in any of its forms, journalctl -k, a journal export, or syslog")
+                   "dmesg in any of its forms, journalctl -k, a journal export, or syslog; - is stdin")
       ->required();
   import->add_option("--out", incident.out,
                      "folder to write scenario and signature of the worst device to");
   import->add_flag("--json", incident.json, "as JSON");
   import->callback([&] { status = ImportIncident(incident);
 });
+CLI::App* reproduce = command->add_subcommand(
+    "reproduce",
+    "run an incident's scenario, and say how far its kernel log matches the field's (0 it does)");
+reproduce->add_option("incident", incident.klog, "folder that import wrote, or a kernel log")
+    ->required();
+reproduce->add_option("--out", incident.out, "results folder (default: plugpull-out)");
+reproduce->add_option("--jobs,-j", incident.jobs, "guests at a time (default: processors)")
+    ->check(Jobs());
+reproduce->add_option("--accel", incident.accelerator, "auto, kvm or tcg")
+    ->check(CLI::IsMember({"auto", "kvm", "tcg"}));
+reproduce->add_flag("--json", incident.json, "as JSON");
+reproduce->callback([&] { status = ReproduceIncident(incident); });
 CLI::App* compare = command->add_subcommand(
     "compare", "say how far a reproduced log matches the field's (0 it does, 1 it does not)");
 compare->add_option("field", incident.klog, "kernel log, or signature.json")->required();

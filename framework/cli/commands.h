@@ -97,10 +97,13 @@ int ConvertLog(const LogArguments& arguments);
 struct IncidentArguments {
   std::string klog;
   std::string other;  // of compare: the reproduced log
-  std::string out;    // folder to write; empty: none
+  std::string out;    // of import: folder to write; empty: none. Of reproduce: of results
   bool json = false;
+  unsigned jobs = 0;  // of reproduce; 0: processors of this machine
+  std::string accelerator = "auto";
 };
 int ImportIncident(const IncidentArguments& arguments);
+int ReproduceIncident(const IncidentArguments& arguments);
 int CompareIncidents(const IncidentArguments& arguments);
 
 struct ReportArguments {

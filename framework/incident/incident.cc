@@ -11,6 +11,8 @@
 namespace plugpull::incident {
 namespace {
 
+constexpr size_t kHeadBytes = 64;
+
 // The options of most mounts; of equally many, the later ones.
 std::vector<std::string> UsualOptions(const VolumeHistory& history) {
   std::vector<uint64_t> counts(history.option_sets.size());
@@ -135,6 +137,21 @@ std::vector<std::string> NotesOf(const Incident& incident, const HistoryResult& 
   return notes;
 }
 
+// What is no text is told by how it begins.
+Status CheckHead(std::string_view head) {
+  if (head.starts_with("\x1f\x8b") || head.starts_with("\x28\xb5\x2f\xfd") ||
+      head.starts_with("\xfd"
+                       "7zXZ")) {
+    return UserError("the log is compressed; unpack it first (zcat, zstdcat, xzcat)");
+  }
+  if (head.starts_with("LPKSHHRH")) {
+    return UserError(
+        "this is a journal in systemd's own format; export it first: journalctl --file FILE -k "
+        "-o export");
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> EventWords(const Loop& loop) {
@@ -144,20 +161,16 @@ std::vector<std::string> EventWords(const Loop& loop) {
 }
 
 Result<Incident> ReadIncident(std::string_view klog) {
-  if (klog.starts_with("\x1f\x8b") || klog.starts_with("\x28\xb5\x2f\xfd") ||
-      klog.starts_with("\xfd"
-                       "7zXZ")) {
-    return UserError("the log is compressed; unpack it first (zcat, zstdcat, xzcat)");
-  }
-  if (klog.starts_with("LPKSHHRH")) {
-    return UserError(
-        "this is a journal in systemd's own format; export it first: journalctl --file FILE -k "
-        "-o export");
-  }
+  LogInput input(klog);
+  return ReadIncident(input);
+}
+
+Result<Incident> ReadIncident(LogInput& input) {
+  PP_RETURN_IF_ERROR(CheckHead(input.Peek(kHeadBytes)));
   Incident incident;
   HistoryBuilder builder;
   LogEnd end;
-  incident.log = ReadKlog(klog, [&](const KlogRecord& record) {
+  incident.log = ReadKlog(input, [&](const KlogRecord& record) {
     builder.Take(record);
     // The last time that is known; a stray line without one does not end the log's time.
     if (record.at.clock != Stamp::Clock::kNone || end.at.clock == Stamp::Clock::kNone ||
@@ -186,6 +199,7 @@ Result<Incident> ReadIncident(std::string_view klog) {
   for (DeviceReport& report : incident.devices) {
     const auto suppressed = history.suppressed.find(report.fs);
     if (suppressed != history.suppressed.end()) report.suppressed = suppressed->second;
+    report.kernel = incident.log.kernel;
     DescribeInWords(incident.log, report);
   }
   std::stable_sort(incident.devices.begin(), incident.devices.end(), Worse);

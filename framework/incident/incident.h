@@ -24,6 +24,7 @@ struct DeviceReport {
   std::vector<std::string> options;  // of most of the mounts, as mount -o takes them
   std::optional<uint64_t> size_bytes;
   std::vector<std::string> uuids;
+  std::string kernel;  // release of the machine's kernel; empty: the log does not say
 
   uint64_t attempts = 0;                       // mounts that succeeded or failed
   uint64_t mounts = 0;                         // that succeeded
@@ -57,6 +58,7 @@ struct Incident {
 };
 
 // A user error when the log is empty, compressed, or holds no text.
+Result<Incident> ReadIncident(LogInput& input);
 Result<Incident> ReadIncident(std::string_view klog);
 
 // The steps of a loop, such as "not recognised", "mounted".

@@ -7,14 +7,13 @@
 
 #include <algorithm>
 
+#include "framework/incident/agent_steps.h"
 #include "framework/incident/scan.h"
 #include "framework/incident/words.h"
 
 namespace plugpull::incident {
 namespace {
 
-constexpr char kDisk[] = "vol";
-constexpr char kMountPoint[] = "/data";
 constexpr size_t kNameMax = 64;
 constexpr size_t kSummaryMax = 200;
 constexpr size_t kCommentColumns = 96;
@@ -57,7 +56,7 @@ std::string ScenarioName(const std::string& device) {
 
 void AddCheck(bool unordered, Scenario& scenario) {
   Check* check = scenario.add_check();
-  check->set_disk(kDisk);
+  check->set_disk(kScenarioDisk);
   if (!unordered) check->add_enumerate()->mutable_journal_guided();
   check->add_enumerate()->mutable_prefix();
   check->add_enumerate()->mutable_lose_one();
@@ -75,22 +74,22 @@ void AddCheck(bool unordered, Scenario& scenario) {
   }
 }
 
-void AddSteps(const std::vector<std::string>& options, Scenario& scenario) {
+void AddWorkload(const std::vector<std::string>& options, Scenario& scenario) {
   MkfsStep* mkfs = scenario.add_step()->mutable_mkfs();
-  mkfs->set_disk(kDisk);
+  mkfs->set_disk(kScenarioDisk);
   mkfs->add_option("-b 1024");
   mkfs->add_option("-J size=1");
   MountStep* mount = scenario.add_step()->mutable_mount();
-  mount->set_disk(kDisk);
-  mount->set_at(kMountPoint);
+  mount->set_disk(kScenarioDisk);
+  mount->set_at(kScenarioMountPoint);
   for (const std::string& option : options) mount->add_option(option);
   WorkloadStep* workload = scenario.add_step()->mutable_workload();
-  workload->set_at(kMountPoint);
+  workload->set_at(kScenarioMountPoint);
   workload->set_seed(7);
   workload->mutable_files()->set_count(1600);
   workload->mutable_files()->set_size_kib_max(24);
   workload->mutable_files()->set_sync(FilesWorkload::FSYNC_EACH);
-  scenario.add_step()->mutable_unmount()->set_at(kMountPoint);
+  scenario.add_step()->mutable_unmount()->set_at(kScenarioMountPoint);
 }
 
 // Lines of a comment, broken at spaces.
@@ -118,21 +117,19 @@ std::string SizeWords(const DeviceReport& report, const Scenario& scenario) {
                      mib);
 }
 
-// What the language cannot say yet.
-std::string MissingWords(const DeviceReport& report) {
-  std::vector<std::string> parts;
-  if (report.re_attachments > 0) {
-    parts.push_back(
-        fmt::format("that the disk was re-attached {}", TimesWords(report.re_attachments)));
+std::string DoneWords(const IncidentScenario& made) {
+  if (made.file_name.empty()) {
+    return "What is done: a disk with the field's file system and mount options, files that are "
+           "written and synced, the power cut at every place, and every state judged.";
   }
-  const uint64_t failed = report.attempts - report.mounts;
-  if (failed > 0) {
-    parts.push_back(fmt::format("the state of the disk on which {} failed",
-                                failed == 1 ? "a mount" : fmt::format("{} mounts", failed)));
+  if (made.file_name == "first_format.sh") {
+    return "What is done: a blank disk is formatted, mounted, unmounted, unplugged and plugged in "
+           "again. Variant field: as the log shows. Variant reference: by the reference agent.";
   }
-  parts.emplace_back("the program that mounted it and what it did after a failure");
-  return fmt::format("Described in words only, and not done by the steps below: {}.",
-                     fmt::join(parts, "; "));
+  return "What is done: an agent does to a damaged disk what the log shows (variant field), and "
+         "must be found out; the reference agent (variant reference) must give up and stay silent. "
+         "Where mounts succeeded, they do so by a copy of the superblock that the damage has "
+         "spared, so that the disk stays as it is.";
 }
 
 }  // namespace
@@ -145,16 +142,18 @@ Result<IncidentScenario> MakeScenario(const DeviceReport& report) {
   IncidentScenario made;
   Scenario& scenario = made.scenario;
   scenario.set_name(ScenarioName(report.device));
-  const std::string kind = report.verdict.loop ? "a retry loop" : "mounts of the field";
+  const bool failed = report.attempts > report.mounts;
+  const char* kind = report.verdict.loop   ? "a retry loop"
+                     : report.first_format ? "a first format"
+                     : failed              ? "mounts that failed"
+                                           : "power cuts under the mount options of the field";
   scenario.set_summary(
-      fmt::format("{} on {}: power cuts under the mount options of the field", kind, report.device)
-          .substr(0, kSummaryMax));
+      fmt::format("{}, as on {} in the field", kind, report.device).substr(0, kSummaryMax));
   scenario.add_label("incident");
   Disk* disk = scenario.add_disk();
-  disk->set_name(kDisk);
+  disk->set_name(kScenarioDisk);
   const uint64_t mib = report.size_bytes.value_or(Mebibytes(kScenarioDiskMib).value) >> 20;
   disk->set_size_mib(static_cast<uint32_t>(std::clamp<uint64_t>(mib, 16, kScenarioDiskMib)));
-  disk->add_layer()->mutable_log_writes();
 
   std::vector<std::string> options;
   std::vector<std::string> subjects;
@@ -172,13 +171,19 @@ Result<IncidentScenario> MakeScenario(const DeviceReport& report) {
   // ext4 refuses the two together.
   const auto journalled = std::count(options.begin(), options.end(), "data=journal");
   if (journalled > 0 && std::erase(options, "delalloc") > 0) made.left_out.emplace_back("delalloc");
-  AddSteps(options, scenario);
-  AddCheck(unordered, scenario);
+  if (report.first_format && !report.verdict.loop) {
+    AddFirstFormat(report, options, made);
+  } else if (failed) {
+    AddFailingAgent(report, options, made);
+  } else {
+    disk->add_layer()->mutable_log_writes();
+    AddWorkload(options, scenario);
+    AddCheck(unordered, scenario);
+  }
   return made;
 }
 
-Result<std::string> ScenarioText(const DeviceReport& report) {
-  PP_ASSIGN_OR_RETURN(const IncidentScenario made, MakeScenario(report));
+Result<std::string> ScenarioText(const DeviceReport& report, const IncidentScenario& made) {
   std::string body;
   if (!google::protobuf::TextFormat::PrintToString(made.scenario, &body)) {
     return InternalError("the scenario of an incident cannot be printed");
@@ -189,15 +194,13 @@ Result<std::string> ScenarioText(const DeviceReport& report) {
   text +=
       Comment("Made by `plugpull incident import` from a kernel log of the field. What it says:");
   text += "#\n" + Comment(report.summary) + "#\n";
-  text += Comment(MissingWords(report));
+  text += Comment(DoneWords(made));
   text += Comment(SizeWords(report, made.scenario));
+  for (const std::string& words : made.differs) text += Comment(words);
   if (!made.left_out.empty()) {
     text += Comment(fmt::format("Mount options of the field that were left out: {}.",
                                 fmt::join(made.left_out, ", ")));
   }
-  text += Comment(
-      "What is done: a disk with the field's file system and mount options, files that are "
-      "written and synced, the power cut at every place, and every state judged.");
   return text + body;
 }
 

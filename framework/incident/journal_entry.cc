@@ -13,6 +13,11 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kBootIdMax = 64;
+constexpr size_t kLengthBytes = 8;
+// The longest value that journald keeps (DATA_SIZE_MAX, such as a core dump).
+constexpr uint64_t kFieldBytesMax = uint64_t{768} << 20;
+// Where the key of the document of `dmesg -J` is.
+constexpr size_t kDocumentMarkBytes = 64;
 
 std::optional<int64_t> Number(std::string_view text) {
   Scan scan(text);
@@ -113,6 +118,37 @@ void DmesgDocument(const Json& document, const EntrySink& sink) {
   }
 }
 
+// A field that may hold anything: its length in 8 bytes, little-endian, then the value. A length
+// that cannot be is none: the log is damaged here, and what follows is read as lines.
+void BinaryField(const std::string& name, LogInput& input, EntryBuilder& entry) {
+  const std::string_view head = input.Peek(kLengthBytes);
+  if (head.size() < kLengthBytes) return;
+  uint64_t length = 0;
+  for (size_t i = kLengthBytes; i-- > 0;) length = length << 8 | static_cast<uint8_t>(head[i]);
+  if (length > kFieldBytesMax) return;
+  const size_t kept = std::min<uint64_t>(length, kEntryBytesMax);
+  const std::string_view value = input.Peek(kLengthBytes + kept);
+  if (value.size() < kLengthBytes + kept) return;
+  entry.Field(name, value.substr(kLengthBytes));
+  input.Skip(kLengthBytes + length + 1);
+}
+
+// One entry; nothing could be used of an empty line.
+void JsonLine(std::string_view line, const EntrySink& sink) {
+  const Json object = Json::parse(line.begin(), line.end(), nullptr, false);
+  EntryBuilder entry;
+  if (object.is_object()) {
+    for (const auto& [name, value] : object.items()) {
+      if (!value.is_null()) entry.Field(name, TextOf(value));
+    }
+  }
+  if (entry.any()) {
+    entry.Finish(sink);
+  } else {
+    sink(nullptr);
+  }
+}
+
 }  // namespace
 
 bool LooksLikeExport(std::string_view bytes) {
@@ -127,12 +163,11 @@ bool LooksLikeJson(std::string_view bytes) {
   return bytes[first] == '{' || bytes.substr(first).starts_with("data: {");
 }
 
-void ReadExport(std::string_view bytes, const EntrySink& sink) {
+void ReadExport(LogInput& input, const EntrySink& sink) {
   EntryBuilder entry;
-  while (!bytes.empty()) {
-    const size_t end = std::min(bytes.find('\n'), bytes.size());
-    const std::string_view line = bytes.substr(0, end);
-    bytes.remove_prefix(std::min(end + 1, bytes.size()));
+  std::string_view line;
+  uint64_t length = 0;
+  while (input.NextLine(kEntryBytesMax, line, length)) {
     if (line.empty() || line == "\r") {
       entry.Finish(sink);
       continue;
@@ -142,51 +177,30 @@ void ReadExport(std::string_view bytes, const EntrySink& sink) {
       std::string_view value = line.substr(equals + 1);
       if (value.ends_with('\r')) value.remove_suffix(1);
       entry.Field(line.substr(0, equals), value);
-      continue;
+    } else if (IsFieldName(line)) {
+      BinaryField(std::string(line), input, entry);
     }
-    // A field that may hold anything: its length in 8 bytes, little-endian, then the value.
-    if (!IsFieldName(line) || bytes.size() < 8) continue;
-    uint64_t length = 0;
-    for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<uint8_t>(bytes[i]);
-    if (length > bytes.size() - 8) continue;  // no length: the log is damaged here
-    entry.Field(line, bytes.substr(8, length));
-    bytes.remove_prefix(std::min<uint64_t>(8 + length + 1, bytes.size()));
   }
   entry.Finish(sink);
 }
 
-void ReadJson(std::string_view bytes, const EntrySink& sink) {
-  if (bytes.size() <= kDocumentBytesMax && bytes.substr(0, 64).find("\"dmesg\"") != bytes.npos) {
-    const Json document = Json::parse(bytes.begin(), bytes.end(), nullptr, false);
-    if (document.is_object() && document.contains("dmesg") && document["dmesg"].is_array()) {
-      return DmesgDocument(document, sink);
+void ReadJson(LogInput& input, const EntrySink& sink) {
+  if (input.Peek(kDocumentMarkBytes).find("\"dmesg\"") != std::string_view::npos) {
+    const std::string_view whole = input.Peek(kDocumentBytesMax + 1);
+    if (whole.size() <= kDocumentBytesMax) {
+      const Json document = Json::parse(whole.begin(), whole.end(), nullptr, false);
+      if (document.is_object() && document.contains("dmesg") && document["dmesg"].is_array()) {
+        return DmesgDocument(document, sink);
+      }
     }
   }
-  while (!bytes.empty()) {
-    const size_t end = std::min(bytes.find('\n'), bytes.size());
-    std::string_view line = bytes.substr(0, end);
-    bytes.remove_prefix(std::min(end + 1, bytes.size()));
+  std::string_view line;
+  uint64_t length = 0;
+  while (input.NextLine(kEntryBytesMax, line, length)) {
     while (!line.empty() && (line.front() == '\x1e' || line.front() == ' ')) line.remove_prefix(1);
     if (line.starts_with("data: ")) line.remove_prefix(6);
     if (line.empty() || line == "\r") continue;
-    if (line.size() > kEntryBytesMax) {
-      sink(nullptr);
-      continue;
-    }
-    const Json object = Json::parse(line.begin(), line.end(), nullptr, false);
-    if (!object.is_object()) {
-      sink(nullptr);
-      continue;
-    }
-    EntryBuilder entry;
-    for (const auto& [name, value] : object.items()) {
-      if (!value.is_null()) entry.Field(name, TextOf(value));
-    }
-    if (entry.any()) {
-      entry.Finish(sink);
-    } else {
-      sink(nullptr);
-    }
+    JsonLine(length > kEntryBytesMax ? std::string_view() : line, sink);
   }
 }
 

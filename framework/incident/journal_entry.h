@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "framework/incident/klog.h"
+#include "framework/incident/log_input.h"
 
 namespace plugpull::incident {
 
@@ -21,10 +22,11 @@ struct JournalEntry {
 // Null: an entry that could not be used.
 using EntrySink = std::function<void(const JournalEntry*)>;
 
+// Of the beginning of a log.
 bool LooksLikeExport(std::string_view bytes);
 bool LooksLikeJson(std::string_view bytes);
-void ReadExport(std::string_view bytes, const EntrySink& sink);
+void ReadExport(LogInput& input, const EntrySink& sink);
 // Also json-seq, json-sse, and the document of `dmesg -J`.
-void ReadJson(std::string_view bytes, const EntrySink& sink);
+void ReadJson(LogInput& input, const EntrySink& sink);
 
 }  // namespace plugpull::incident

@@ -13,6 +13,9 @@ namespace {
 
 constexpr int64_t kSecondUs = 1'000'000;
 constexpr uint64_t kSampleBytesMax = 1 << 20;  // that decide whether a log is text
+constexpr std::string_view kLinuxVersion = "Linux version ";
+constexpr size_t kReleaseBytesMax = 64;
+constexpr size_t kHeadBytes = 4096;  // that decide on its form
 
 // Without zero bytes, colours and other control characters; tabs and line ends become spaces. The
 // text itself when it has none of them.
@@ -50,7 +53,7 @@ class Reader {
  public:
   explicit Reader(const RecordSink& sink) : sink_(sink) {}
 
-  void Lines(std::string_view bytes);
+  void Lines(LogInput& input);
   void Entry(const JournalEntry* entry);
   KlogSummary Finish();
   KlogSummary& summary() { return summary_; }
@@ -81,13 +84,13 @@ class Reader {
   uint64_t records_in_boot_ = 0;
 };
 
-void Reader::Lines(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const size_t end = std::min(bytes.find('\n'), bytes.size());
+void Reader::Lines(LogInput& input) {
+  std::string_view line;
+  uint64_t length = 0;
+  while (input.NextLine(kLineBytesMax, line, length)) {
     ++summary_.lines;
-    if (end > kLineBytesMax) ++summary_.cut_lines;
-    Line(bytes.substr(0, std::min<uint64_t>(end, kLineBytesMax)));
-    bytes.remove_prefix(std::min(end + 1, bytes.size()));
+    if (length > kLineBytesMax) ++summary_.cut_lines;
+    Line(line);
   }
 }
 
@@ -161,7 +164,11 @@ void Reader::CountMissed(std::string_view text) {
 }
 
 void Reader::Emit(std::string_view text, Stamp at, int priority) {
-  if (text.starts_with("Linux version ")) NextBoot();
+  if (text.starts_with(kLinuxVersion)) {
+    NextBoot();
+    const std::string_view release = text.substr(kLinuxVersion.size());
+    summary_.kernel = release.substr(0, std::min(release.find(' '), kReleaseBytesMax));
+  }
   CountMissed(text);
   if (at.clock != Stamp::Clock::kNone) {
     if (at.clock == last_.clock && at.us < last_.us - kSecondUs) ++summary_.time_went_back;
@@ -199,24 +206,31 @@ std::optional<int64_t> Elapsed(const Stamp& from, uint32_t from_boot, const Stam
   return to.us - from.us;
 }
 
-KlogSummary ReadKlog(std::string_view bytes, const RecordSink& sink) {
+KlogSummary ReadKlog(LogInput& input, const RecordSink& sink) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   Reader reader(sink);
-  if (bytes.starts_with("\xef\xbb\xbf")) bytes.remove_prefix(3);  // a byte order mark
-  reader.summary().binary = LooksBinary(bytes);
+  if (input.Peek(kByteOrderMark.size()) == kByteOrderMark) input.Skip(kByteOrderMark.size());
+  reader.summary().binary = LooksBinary(input.Peek(kSampleBytesMax));
   const auto entry = [&](const JournalEntry* one) { reader.Entry(one); };
-  std::string form;
-  if (LooksLikeExport(bytes)) {
-    ReadExport(bytes, entry);
-    form = "journal export";
-  } else if (LooksLikeJson(bytes)) {
-    ReadJson(bytes, entry);
-    form = "JSON";
+  const std::string_view head = input.Peek(kHeadBytes);
+  const bool is_export = LooksLikeExport(head);
+  const bool is_json = !is_export && LooksLikeJson(head);
+  if (is_export) {
+    ReadExport(input, entry);
+  } else if (is_json) {
+    ReadJson(input, entry);
   } else {
-    reader.Lines(bytes);
+    reader.Lines(input);
   }
   KlogSummary summary = reader.Finish();
-  if (!form.empty()) summary.form = form;
+  if (is_export) summary.form = "journal export";
+  if (is_json) summary.form = "JSON";
   return summary;
+}
+
+KlogSummary ReadKlog(std::string_view bytes, const RecordSink& sink) {
+  LogInput input(bytes);
+  return ReadKlog(input, sink);
 }
 
 }  // namespace plugpull::incident

@@ -21,11 +21,12 @@
 #include <string_view>
 
 #include "framework/base/units.h"
+#include "framework/incident/log_input.h"
 
 namespace plugpull::incident {
 
-// Largest log that the program reads.
-inline constexpr Bytes kKlogBytesMax = Mebibytes(512);
+// Longest log that the program reads. It is read piece by piece: its length costs time only.
+inline constexpr Bytes kKlogBytesMax = Mebibytes(16 << 10);
 // A line is read so far; kernel messages end long before (LOG_LINE_MAX, 1 KiB).
 inline constexpr uint64_t kLineBytesMax = 8 << 10;
 // An entry of a journal, as JSON or in the export form, with all its fields.
@@ -68,11 +69,13 @@ struct KlogSummary {
   uint64_t missed = 0;          // messages of which journald or printk say that they were lost
   uint32_t boots = 1;           // starts of the machine that the log spans
   bool binary = false;          // more bytes that no text has than bytes of text
+  std::string kernel;           // release of the last kernel that started: "6.1.0-18-amd64"
 };
 
 using RecordSink = std::function<void(const KlogRecord&)>;
 
 // Calls `sink` for each record in the order of the log. Deterministic; one thread.
+KlogSummary ReadKlog(LogInput& input, const RecordSink& sink);
 KlogSummary ReadKlog(std::string_view bytes, const RecordSink& sink);
 
 }  // namespace plugpull::incident

@@ -26,6 +26,14 @@ Result<std::optional<size_t>> ReadSome(int fd, std::span<uint8_t> buffer,
   }
 }
 
+Result<size_t> ReadNext(int fd, std::span<uint8_t> data) {
+  for (;;) {
+    const ssize_t n = ::read(fd, data.data(), data.size());
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR) return EnvironmentError("read failed: " + ErrnoText(errno));
+  }
+}
+
 Result<SendEnd> SendAll(int socket, std::span<const uint8_t> data, Millis stall_max) {
   while (!data.empty()) {
     const ssize_t n = ::send(socket, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -21,6 +21,9 @@ namespace plugpull::os {
 // deadline passes first.
 Result<std::optional<size_t>> ReadSome(int fd, std::span<uint8_t> buffer, const Deadline& deadline);
 
+// What read(2) gives at the file position, at most `data`; 0 at the end of a file or pipe.
+Result<size_t> ReadNext(int fd, std::span<uint8_t> data);
+
 enum class SendEnd {
   kSent,
   kPeerGone,  // some of it may have been sent

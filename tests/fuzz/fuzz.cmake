@@ -35,8 +35,8 @@ plugpull_fuzz_target(crash_state_id
   DEPS framework_base fmt::fmt)
 # As above: its files without the one that makes scenarios.
 set(incident_files)
-foreach(file disk_history incident incident_json journal_entry klog klog_line retry_loop signature
-        storage_line words)
+foreach(file disk_history incident incident_json journal_entry klog klog_line log_input retry_loop
+        signature storage_line words)
   list(APPEND incident_files ${PROJECT_SOURCE_DIR}/framework/incident/${file}.cc)
 endforeach()
 plugpull_fuzz_target(incident

@@ -72,7 +72,7 @@ TEST_F(CliIncidentTest, WritesAScenarioThatIsValidAndASignature) {
   EXPECT_EQ(end.status, 0) << end.err;
   EXPECT_THAT(end.out, HasSubstr("signature.json"));
   EXPECT_THAT(Left(), ElementsAre("field"));
-  EXPECT_THAT(Left("field"), ElementsAre("scenario.textproto", "signature.json"));
+  EXPECT_THAT(Left("field"), ElementsAre("field_agent.sh", "scenario.textproto", "signature.json"));
   const auto valid = Run({"validate", "field/scenario.textproto"});
   EXPECT_EQ(valid.status, 0) << valid.err;
   EXPECT_EQ(Run({"incident", "compare", kLoop, "field/signature.json"}).status, 0);
@@ -85,7 +85,7 @@ TEST_F(CliIncidentTest, WritesAScenarioThatIsValidAndASignature) {
   EXPECT_THAT(Left(), ElementsAre("field", "file"));
   ASSERT_TRUE(os::MakeFolders(folder_ / "empty").ok());
   EXPECT_EQ(Run({"incident", "import", kLoop, "--out", "empty"}).status, 0);
-  EXPECT_THAT(Left("empty"), ElementsAre("scenario.textproto", "signature.json"));
+  EXPECT_THAT(Left("empty"), ElementsAre("field_agent.sh", "scenario.textproto", "signature.json"));
 }
 
 TEST_F(CliIncidentTest, AFileSystemWithoutScenariosHasASignature) {
@@ -113,6 +113,9 @@ TEST_F(CliIncidentTest, BadInputIsExit2) {
   ExpectFailure({"incident"}, 2, HasSubstr("plugpull incident --help"));
   ExpectFailure({"incident", "import"}, 2, HasSubstr("plugpull incident import --help"));
   ExpectFailure({"incident", "import", "nosuch"}, 2, HasSubstr("nosuch"));
+  ExpectFailure({"incident", "reproduce", "nosuch"}, 2, HasSubstr("nosuch"));
+  WriteText(folder_ / "quiet", "[    1.000000] IPv6: eth0: link becomes ready\n");
+  ExpectFailure({"incident", "reproduce", "quiet"}, 2, HasSubstr("nothing to reproduce"));
   ExpectFailure({"incident", "compare", kLoop}, 2, HasSubstr("incident compare --help"));
   ExpectFailure({"incident", "compare", kLoop, "nosuch"}, 2, HasSubstr("nosuch"));
   WriteText(folder_ / "empty", "");

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "framework/incident/incident.h"
@@ -201,6 +202,46 @@ TEST(IncidentKlog, ALogWithoutDisksIsOneWithoutDevices) {
   EXPECT_EQ(json["device"], nullptr);
   EXPECT_EQ(json["loop"], nullptr);
   EXPECT_TRUE(json["devices"].empty());
+}
+
+TEST(IncidentKlog, PiecesOfAnySizeReadAsTheWhole) {
+  const auto forms = AllForms(WithTimes(FieldLog("retry_loop"), 20'000'000));
+  for (const auto& [form, log] : forms) {
+    SCOPED_TRACE(form);
+    const Read whole = ReadAll(log);
+    for (const size_t piece : {size_t{1}, size_t{7}, size_t{4096}}) {
+      std::string_view rest = log;
+      LogInput input([&](char* to, size_t size) {
+        const size_t n = std::min({size, piece, rest.size()});
+        std::memcpy(to, rest.data(), n);
+        rest.remove_prefix(n);
+        return n;
+      });
+      std::vector<std::string> texts;
+      const KlogSummary summary =
+          ReadKlog(input, [&](const KlogRecord& record) { texts.emplace_back(record.text); });
+      EXPECT_EQ(texts, whole.texts);
+      EXPECT_EQ(summary.lines, whole.summary.lines);
+      EXPECT_EQ(summary.form, whole.summary.form);
+    }
+  }
+}
+
+// A field that no journal keeps in memory is left out, and what follows it is read.
+TEST(IncidentKlog, LongFieldsOfAJournalAreLeftOut) {
+  const auto messages = WithTimes("EXT4-fs (vdb): barriers disabled\nsecond\n", 1'000'000);
+  std::string log = AllForms(messages)["journal export"];
+  const std::string dump(3 << 20, 'x');
+  std::string field = "COREDUMP\n";
+  for (int i = 0; i < 8; ++i) field += static_cast<char>(dump.size() >> (8 * i) & 0xff);
+  log.insert(log.find("MESSAGE="), field + dump + "\n");
+  EXPECT_THAT(ReadAll(log).texts, ElementsAre("EXT4-fs (vdb): barriers disabled", "second"));
+}
+
+TEST(IncidentKlog, TheKernelIsKnownByItsRelease) {
+  EXPECT_EQ(ReadAll("[    0.000000] Linux version 6.1.0-18-amd64 (x@y) #1\n").summary.kernel,
+            "6.1.0-18-amd64");
+  EXPECT_EQ(ReadAll("[    0.000000] other\n").summary.kernel, "");
 }
 
 TEST(IncidentKlog, DamagedJournalsGiveWhatIsLeft) {

@@ -6,6 +6,8 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "framework/incident/incident_scenario.h"
 #include "framework/incident/signature.h"
 #include "framework/os/file.h"
@@ -14,6 +16,7 @@
 namespace plugpull::incident {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -126,38 +129,142 @@ TEST(IncidentSignature, BrokenFilesAreRefused) {
   }
 }
 
-TEST(IncidentScenario, OfTheFieldLogsIsValidAndSaysTheSameAsItsMessage) {
-  for (const std::string name : {"retry_loop", "healthy"}) {
-    const DeviceReport report = Field(name);
-    const auto text = ScenarioText(report);
-    ASSERT_TRUE(text.ok()) << text.error().ToString();
-    const auto loaded = scenario::LoadScenarioText(*text, "incident");
-    ASSERT_TRUE(loaded.ok()) << loaded.diagnostics.at(0).ToString();
-    const auto made = MakeScenario(report);
-    ASSERT_TRUE(made.ok());
-    google::protobuf::util::MessageDifferencer differences;
-    differences.IgnoreField(Step::descriptor()->FindFieldByName("line"));  // only a text has lines
-    EXPECT_TRUE(differences.Compare(loaded.loaded->scenario, made->scenario));
-    EXPECT_THAT(*text, HasSubstr("Described in words only"));
-    for (size_t begin = 0; begin < text->size();) {
-      const size_t end = text->find('\n', begin);
-      EXPECT_LE(end - begin, 100U) << text->substr(begin, end - begin);
-      begin = end + 1;
-    }
-  }
-  const auto loop = MakeScenario(Field("retry_loop"));
-  EXPECT_THAT(loop->scenario.step(1).mount().option(), ElementsAre("data=writeback", "nobarrier"));
-  EXPECT_EQ(loop->scenario.expect().found_size(), 3);
-  EXPECT_TRUE(MakeScenario(Field("healthy"))->scenario.expect().nothing());
+std::string TextOf(const DeviceReport& report) {
+  const auto made = MakeScenario(report);
+  EXPECT_TRUE(made.ok());
+  const auto text = made.ok() ? ScenarioText(report, *made) : Result<std::string>(made.error());
+  return text.ok() ? *text : text.error().ToString();
 }
 
-TEST(IncidentScenario, TheOneBesideTheFieldsLogIsWhatIsMade) {
-  const auto kept = os::ReadFile(
-      std::string(PLUGPULL_SOURCE_DIR) + "/scenarios/incident/retry_loop.textproto", Mebibytes(1));
-  ASSERT_TRUE(kept.ok()) << kept.error().ToString();
-  const auto made = ScenarioText(Field("retry_loop"));
+// Valid, in the way in which a scenario's text is read.
+void ExpectValid(const DeviceReport& report) {
+  const auto made = MakeScenario(report);
   ASSERT_TRUE(made.ok());
-  EXPECT_EQ(*kept, "# SPDX-License-Identifier: Apache-2.0\n" + *made);
+  const std::string text = TextOf(report);
+  const auto loaded = scenario::LoadScenarioText(text, "incident");
+  ASSERT_TRUE(loaded.ok()) << loaded.diagnostics.at(0).ToString() << text;
+  google::protobuf::util::MessageDifferencer differences;
+  differences.IgnoreField(Step::descriptor()->FindFieldByName("line"));  // only a text has lines
+  EXPECT_TRUE(differences.Compare(loaded.loaded->scenario, made->scenario));
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    const bool comment = text[begin] == '#';
+    EXPECT_TRUE(!comment || end - begin <= 100U) << text.substr(begin, end - begin);
+    begin = end + 1;
+  }
+}
+
+std::vector<std::string> FoundIn(const Scenario& scenario, const std::string& variant) {
+  for (const Variant& one : scenario.variant()) {
+    if (one.name() != variant) continue;
+    std::vector<std::string> names;
+    for (const int found : one.expect().found()) {
+      names.push_back(FindingClass_Name(static_cast<FindingClass>(found)));
+    }
+    if (one.expect().nothing()) names.emplace_back("nothing");
+    return names;
+  }
+  return {"no such variant"};
+}
+
+int Count(const Scenario& scenario, Step::KindCase kind) {
+  return static_cast<int>(
+      std::count_if(scenario.step().begin(), scenario.step().end(),
+                    [&](const Step& step) { return step.kind_case() == kind; }));
+}
+
+TEST(IncidentScenario, TheLoopIsDoneByAnAgentAndStoppedByTheReference) {
+  ExpectValid(Field("retry_loop"));
+  const auto made = MakeScenario(Field("retry_loop"));
+  const Scenario& scenario = made->scenario;
+  EXPECT_EQ(scenario.guest().clock(), Guest::WARPED);
+  EXPECT_EQ(Count(scenario, Step::kDetach), 4);
+  EXPECT_EQ(Count(scenario, Step::kAttach), 4);
+  EXPECT_EQ(scenario.step(1).corrupt().damage(), MAGIC_ZEROED);
+  const AgentStep& agent = scenario.step(2).agent();
+  EXPECT_THAT(agent.environment(), Contains("OPTIONS=data=writeback,nobarrier"));
+  EXPECT_THAT(agent.environment(), Contains("FAILURES=1"));
+  EXPECT_THAT(agent.environment(), Contains("MOUNTS=2"));
+  EXPECT_THAT(agent.volume(0).option(), ElementsAre("data=writeback", "nobarrier"));
+  uint64_t waited_ms = 0;
+  for (const Step& step : scenario.step()) waited_ms += step.agent_wait().for_ms();
+  EXPECT_EQ(waited_ms, 3'600'000U);
+  EXPECT_THAT(FoundIn(scenario, "field"), ElementsAre("BOUNDED_ATTEMPTS", "GROWING_GAPS"));
+  EXPECT_THAT(FoundIn(scenario, "never_recognised"),
+              ElementsAre("BOUNDED_ATTEMPTS", "GROWING_GAPS", "PERMANENT_NOT_RETRIED"));
+  EXPECT_THAT(FoundIn(scenario, "reference"), ElementsAre("nothing"));
+  EXPECT_THAT(made->file_text, HasSubstr("field_agent.sh"));
+}
+
+TEST(IncidentScenario, AFirstFormatIsOne) {
+  ExpectValid(Field("healthy"));
+  const auto made = MakeScenario(Field("healthy"));
+  EXPECT_EQ(Count(made->scenario, Step::kDetach), 1);
+  EXPECT_EQ(Count(made->scenario, Step::kMkfs), 0);
+  EXPECT_THAT(FoundIn(made->scenario, "field"), ElementsAre("nothing"));
+  EXPECT_THAT(FoundIn(made->scenario, "reference"), ElementsAre("nothing"));
+}
+
+// The period of the log is that of the scenario; what is refused is damaged in that way.
+TEST(IncidentScenario, FollowsTheLog) {
+  std::string log = "[    0.000000] Linux version 6.12.9-amd64 (x@y) #1 SMP\n";
+  for (int i = 1; i <= 9; ++i) {
+    log += fmt::format(
+        "[{:5}.000000] EXT4-fs (vdb): VFS: Found ext4 filesystem with invalid superblock checksum. "
+        " Run e2fsck?\n",
+        i * 30);
+  }
+  const auto incident = ReadIncident(log);
+  ASSERT_TRUE(incident.ok());
+  const DeviceReport& report = incident->devices.at(0);
+  ASSERT_TRUE(report.verdict.loop.has_value());
+  ExpectValid(report);
+  const auto made = MakeScenario(report);
+  const Scenario& scenario = made->scenario;
+  EXPECT_EQ(scenario.guest().kernel(), "debian:6.12");
+  EXPECT_EQ(scenario.step(1).corrupt().damage(), SUPERBLOCK_CHECKSUM);
+  EXPECT_EQ(Count(scenario, Step::kDetach), 0);
+  EXPECT_EQ(scenario.step(3).agent_wait().for_ms(), 12U * 30'000);
+  EXPECT_THAT(FoundIn(scenario, "field"),
+              ElementsAre("BOUNDED_ATTEMPTS", "GROWING_GAPS", "PERMANENT_NOT_RETRIED"));
+  EXPECT_THAT(FoundIn(scenario, "never_recognised"), ElementsAre("no such variant"));
+}
+
+TEST(IncidentScenario, AnAgentThatGaveUpDoesSo) {
+  std::string log;
+  for (int i = 0; i < 2; ++i) {
+    log += fmt::format("[{:5}.000000] EXT4-fs (vdb): unable to read superblock\n", 10 + i);
+  }
+  log += "[ 9999.000000] IPv6: eth0: link becomes ready\n";
+  const auto incident = ReadIncident(log);
+  ASSERT_TRUE(incident.ok());
+  ExpectValid(incident->devices.at(0));
+  const auto made = MakeScenario(incident->devices.at(0));
+  EXPECT_TRUE(made->scenario.step(1).device_fault().has_io_error());
+  EXPECT_THAT(FoundIn(made->scenario, "field"), ElementsAre("ONE_ALERT"));
+}
+
+TEST(IncidentScenario, MountsThatSucceedAreCut) {
+  DeviceReport report = Field("healthy");
+  report.first_format = false;
+  report.failures = {};
+  report.attempts = report.mounts;
+  report.options = {"data=writeback", "nobarrier"};
+  ExpectValid(report);
+  const auto made = MakeScenario(report);
+  EXPECT_EQ(made->scenario.expect().found_size(), 3);
+  EXPECT_EQ(made->scenario.step(2).workload().at(), "/data");
+  EXPECT_TRUE(made->file_name.empty());
+}
+
+TEST(IncidentScenario, TheOnesBesideTheFieldsLogsAreWhatIsMade) {
+  for (const std::string name : {"retry_loop", "healthy"}) {
+    const auto kept = os::ReadFile(
+        std::string(PLUGPULL_SOURCE_DIR) + "/scenarios/incident/" + name + ".textproto",
+        Mebibytes(1));
+    ASSERT_TRUE(kept.ok()) << kept.error().ToString();
+    EXPECT_EQ(*kept, "# SPDX-License-Identifier: Apache-2.0\n" + TextOf(Field(name)));
+  }
 }
 
 TEST(IncidentScenario, WhateverTheOptionsTheScenarioIsValid) {
@@ -166,26 +273,22 @@ TEST(IncidentScenario, WhateverTheOptionsTheScenarioIsValid) {
   report.options = {"data=journal", "delalloc", "nobarrier",   "barrier=1", "ro",
                     "commit=5",     "commit=x", "usrjquota=a", "noatime",   "relatime"};
   report.size_bytes = 3 << 20;
+  ExpectValid(report);
   const auto made = MakeScenario(report);
-  ASSERT_TRUE(made.ok());
-  EXPECT_THAT(made->scenario.step(1).mount().option(),
+  EXPECT_THAT(made->scenario.step(2).agent().volume(0).option(),
               ElementsAre("data=journal", "nobarrier", "commit=5", "noatime", "relatime"));
   EXPECT_THAT(made->left_out,
               ElementsAre("barrier=1", "ro", "commit=x", "usrjquota=a", "delalloc"));
-  const auto text = ScenarioText(report);
-  ASSERT_TRUE(text.ok());
-  const auto loaded = scenario::LoadScenarioText(*text, "incident");
-  EXPECT_TRUE(loaded.ok()) << loaded.diagnostics.at(0).ToString() << *text;
-  EXPECT_THAT(*text, HasSubstr("left out: barrier=1"));
+  EXPECT_THAT(TextOf(report), HasSubstr("left out: barrier=1"));
 }
 
 TEST(IncidentScenario, OtherFileSystemsHaveNone) {
   DeviceReport report = Field("retry_loop");
   report.fs = FileSystem::kXfs;
-  const auto text = ScenarioText(report);
-  ASSERT_FALSE(text.ok());
-  EXPECT_EQ(text.error().code, ErrorCode::kUser);
-  EXPECT_THAT(text.error().message, HasSubstr("ext4 only"));
+  const auto made = MakeScenario(report);
+  ASSERT_FALSE(made.ok());
+  EXPECT_EQ(made.error().code, ErrorCode::kUser);
+  EXPECT_THAT(made.error().message, HasSubstr("ext4 only"));
 }
 
 }  // namespace
