@@ -86,7 +86,10 @@ TEST(TreeReader, SaysWhatLibext2fsSays) {
 }
 
 TEST(TreeReader, TimesAreThoseOfTheInodeToTheNanosecond) {
-  Image bytes = WithFiles({.features = "none,filetype,extent,dir_index", .mib = 16, .more = {}});
+  Image bytes = WithFiles({.features = "none,filetype,extent,dir_index",
+                           .block_bytes = "1024",
+                           .mib = 16,
+                           .more = {"-I", "256"}});
   Debugfs(bytes,
           {"set_inode_field top atime 20240102030405", "set_inode_field top atime_extra 0x77359404",
            "set_inode_field top mtime 19690101000000", "set_inode_field top mtime_extra 0x4",
