@@ -4,7 +4,7 @@
 # "container interface" of systemd: a pid namespace of its own, its own /run, /sys read-only so that
 # it waits for no udev), with one unit that mounts a disk.
 #   oneshot  a service that starts again when it fails, five times within ten minutes
-#   endless  the same with the limit left as it comes: five times within ten seconds
+#   endless  the same, 45 s apart, with the limit left as it comes: five times within ten seconds
 #   mount    a mount unit
 set -eu
 kind=$1 serial=$2 target=$3
@@ -47,8 +47,8 @@ Type=ext4
 Options=noatime
 UNIT
 
-limit=StartLimitIntervalSec=600
-[ "$kind" = oneshot ] || limit=
+limit=StartLimitIntervalSec=600 pause=2500ms
+[ "$kind" = oneshot ] || limit='' pause=45s
 cat >$units/volume.service <<UNIT
 [Unit]
 DefaultDependencies=no
@@ -59,7 +59,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=$(command -v mount) -t ext4 -o noatime $device $target
 Restart=on-failure
-RestartSec=2500ms
+RestartSec=$pause
 UNIT
 [ "$kind" != mount ] || rm $units/volume.service
 [ "$kind" = mount ] || rm "$units/$name.mount"
