@@ -31,7 +31,7 @@ void CountMounts(const Story& story, AgentReport& report) {
 const std::vector<FindingClass>& AllProperties() {
   static const std::vector<FindingClass> kProperties = [] {
     std::vector<FindingClass> properties;
-    for (int value = BOUNDED_ATTEMPTS; value <= CLEANUP_STAYS_IN_MOUNT; ++value) {
+    for (int value = BOUNDED_ATTEMPTS; value <= PERMANENT_NOT_RETRIED; ++value) {
       properties.push_back(static_cast<FindingClass>(value));
     }
     return properties;
@@ -40,15 +40,15 @@ const std::vector<FindingClass>& AllProperties() {
 }
 
 bool IsProperty(FindingClass found) {
-  return found >= BOUNDED_ATTEMPTS && found <= CLEANUP_STAYS_IN_MOUNT;
+  return found >= BOUNDED_ATTEMPTS && found <= PERMANENT_NOT_RETRIED;
 }
 
 AgentReport JudgeAgent(const Timeline& timeline, const std::string& agent,
                        const Contract& contract) {
   AgentReport report;
   report.set_agent(agent);
-  report.set_watched_ms(
-      (timeline.end_ns() - std::min(timeline.begin_ns(), timeline.end_ns())) / kMillisecondNs);
+  report.set_watched_ms((timeline.end_ns() - std::min(timeline.begin_ns(), timeline.end_ns())) /
+                        kMillisecondNs);
   const TimelineAgent* told = nullptr;
   for (const TimelineAgent& one : timeline.agent()) {
     if (one.name() == agent) told = &one;

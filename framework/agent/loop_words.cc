@@ -61,8 +61,8 @@ std::string LoopWords(const Story& story, const DiskStory& disk, const Episode& 
     if (event.has_disk() && event.disk().disk() == disk.disk &&
         event.disk().kind() != DiskChange::CONTENT) {
       const bool came = event.disk().kind() == DiskChange::ATTACHED;
-      history.events.push_back(EventAt(
-          event.at_ns(), came ? Event::Kind::kAttached : Event::Kind::kDetached, number));
+      history.events.push_back(
+          EventAt(event.at_ns(), came ? Event::Kind::kAttached : Event::Kind::kDetached, number));
     }
     if (event.agent() != story.agent) continue;
     if (event.has_mount() && event.mount().disk() == disk.disk && !event.mount().bind_or_move() &&

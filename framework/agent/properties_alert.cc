@@ -11,6 +11,8 @@
 namespace plugpull::agent {
 namespace {
 
+constexpr int kErrnoMax = 133;  // of Linux: EHWPOISON
+
 bool IsWordByte(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
 // Whether `word` stands in `text` with no letter or digit at its ends.
@@ -31,14 +33,20 @@ bool NamesDevice(const std::string& text, const DiskStory& disk) {
   });
 }
 
+// Where a mount succeeded, what the agent found wrong behind it is not in the timeline: then the
+// name of any errno will do.
 bool NamesErrno(const std::string& text, const Episode& episode) {
-  return std::any_of(
-      episode.attempts.begin(), episode.attempts.end(), [&](const Attempt& attempt) {
-        if (attempt.error_number == 0) return false;
-        return HasWord(text, ErrnoWord(attempt.error_number)) ||
-               HasWord(text, std::to_string(attempt.error_number)) ||
-               text.find(::strerrordesc_np(attempt.error_number)) != std::string::npos;
-      });
+  const bool succeeded = episode.Failures() < episode.attempts.size();
+  for (int error = 1; succeeded && error <= kErrnoMax; ++error) {
+    const char* name = ::strerrorname_np(error);
+    if (name != nullptr && HasWord(text, name)) return true;
+  }
+  return std::any_of(episode.attempts.begin(), episode.attempts.end(), [&](const Attempt& attempt) {
+    if (attempt.error_number == 0) return false;
+    return HasWord(text, ErrnoWord(attempt.error_number)) ||
+           HasWord(text, std::to_string(attempt.error_number)) ||
+           text.find(::strerrordesc_np(attempt.error_number)) != std::string::npos;
+  });
 }
 
 // What an alert does not name, in words; empty: nothing.
@@ -77,9 +85,9 @@ void JudgeAlerts(const Story& story, std::vector<PropertyReport>& reports) {
       const std::string& text = alerts.front()->alert().text();
       const std::string lacking = Lacking(text, disk, episode);
       if (!lacking.empty()) {
-        judgement.Violated(fmt::format("the alert on {} does not name {}: \"{}\"", disk.Name(),
-                                       lacking, text),
-                           name);
+        judgement.Violated(
+            fmt::format("the alert on {} does not name {}: \"{}\"", disk.Name(), lacking, text),
+            name);
       } else {
         judgement.Holds(fmt::format("\"{}\"", text), name);
       }

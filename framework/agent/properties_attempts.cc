@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "framework/agent/story.h"
@@ -57,9 +58,9 @@ std::string ErrorsWords(const Episode& episode) {
 
 std::string EpisodeWords(const Story& story, const DiskStory& disk, const Episode& episode) {
   const auto& attempts = episode.attempts;
-  std::string words = fmt::format(
-      "{} mount{} of {} in {:.1f} s", attempts.size(), attempts.size() == 1 ? "" : "s", disk.Name(),
-      Seconds(attempts.back().end_ns - attempts.front().at_ns));
+  std::string words =
+      fmt::format("{} mount{} of {} in {:.1f} s", attempts.size(), attempts.size() == 1 ? "" : "s",
+                  disk.Name(), Seconds(attempts.back().end_ns - attempts.front().at_ns));
   words += fmt::format("; limit {}", story.contract.attempts_max());
   if (attempts.size() > 1) {
     words += "; " + GapsWords(episode.GapsSeconds(), story.contract.gap_cap_ms() / 1e3);
@@ -97,9 +98,8 @@ void JudgeGaps(const Story& story, Judgement& judgement) {
       if (!Grow(gaps, cap_s)) {
         judgement.Violated(words, name);
       } else if (longest > max_s) {
-        judgement.Violated(fmt::format("{}; a gap of {:.0f} s, the cap is {:.0f} s", words,
-                                       longest, max_s),
-                           name);
+        judgement.Violated(
+            fmt::format("{}; a gap of {:.0f} s, the cap is {:.0f} s", words, longest, max_s), name);
       } else {
         judgement.Holds(words, name);
       }
@@ -112,21 +112,21 @@ void JudgeSilence(const Story& story, Judgement& silent, Judgement& terminal) {
   for (const auto& [name, disk] : story.disks) {
     for (const Episode& episode : disk.episodes) {
       if (episode.after_giving_up) {
-        const std::string why = episode.restarted    ? " after a restart"
+        const std::string why = episode.restarted     ? " after a restart"
                                 : episode.re_attached ? " after a re-attachment"
                                                       : "";
-        const std::string words = fmt::format(
-            "gave up on {} at {}, and mounted it again at {}{}: {} time{}", disk.Name(),
-            MomentWords(story, episode.gave_up_ns),
-            MomentWords(story, episode.attempts.front().at_ns), why, episode.attempts.size(),
-            episode.attempts.size() == 1 ? "" : "s");
+        const std::string words =
+            fmt::format("gave up on {} at {}, and mounted it again at {}{}: {} time{}", disk.Name(),
+                        MomentWords(story, episode.gave_up_ns),
+                        MomentWords(story, episode.attempts.front().at_ns), why,
+                        episode.attempts.size(), episode.attempts.size() == 1 ? "" : "s");
         (why.empty() ? silent : terminal).Violated(words, name);
       }
       if (episode.end != Episode::End::kGaveUp) continue;
       const uint64_t from = episode.alert_ns.value_or(episode.attempts.back().end_ns);
-      const std::string words = fmt::format("gave up on {} at {}, silent for {:.0f} s", disk.Name(),
-                                            MomentWords(story, from),
-                                            Seconds(episode.next_ns - std::min(from, episode.next_ns)));
+      const std::string words = fmt::format(
+          "gave up on {} at {}, silent for {:.0f} s", disk.Name(), MomentWords(story, from),
+          Seconds(episode.next_ns - std::min(from, episode.next_ns)));
       silent.Holds(words, name);
       for (const TimelineEvent& event : story.timeline.event()) {
         if (event.at_ns() <= from || event.at_ns() > episode.next_ns) continue;
@@ -138,6 +138,64 @@ void JudgeSilence(const Story& story, Judgement& silent, Judgement& terminal) {
         if (again) terminal.Holds(words + ", restarted in between", name);
         if (back) terminal.Holds(words + ", re-attached in between", name);
       }
+    }
+  }
+}
+
+// What the kernel says of a disk that will say the same tomorrow (the table of damages in
+// framework/ext4/DAMAGE.md; EINVAL is also what it says of options that it does not have).
+bool IsPermanent(int error_number) {
+  return error_number == EINVAL || error_number == EUCLEAN || error_number == EBADMSG;
+}
+
+bool FaultIsOn(const DiskStory& disk, uint64_t at_ns) {
+  return std::any_of(disk.faults.begin(), disk.faults.end(), [&](const Fault& fault) {
+    return fault.begin_ns <= at_ns && (!fault.clear_ns || at_ns < *fault.clear_ns);
+  });
+}
+
+bool ChangedBetween(const DiskStory& disk, uint64_t from_ns, uint64_t to_ns) {
+  return std::any_of(disk.changed_ns.begin(), disk.changed_ns.end(),
+                     [&](uint64_t at_ns) { return from_ns <= at_ns && at_ns <= to_ns; });
+}
+
+// Mounts of one disk in a row that were all refused for good, and nothing changed between them.
+struct Refusals {
+  int error_number = 0;
+  uint64_t retries = 0;
+};
+
+std::vector<Refusals> RefusalsOf(const DiskStory& disk) {
+  std::vector<Refusals> rows;
+  const Attempt* last = nullptr;  // of the row that goes on
+  for (const Episode& episode : disk.episodes) {
+    for (const Attempt& attempt : episode.attempts) {
+      if (!IsPermanent(attempt.error_number) || FaultIsOn(disk, attempt.at_ns)) {
+        last = nullptr;
+        continue;
+      }
+      const bool goes_on = last != nullptr && last->error_number == attempt.error_number &&
+                           !ChangedBetween(disk, last->end_ns, attempt.at_ns);
+      if (goes_on) {
+        ++rows.back().retries;
+      } else {
+        rows.push_back({attempt.error_number, 0});
+      }
+      last = &attempt;
+    }
+  }
+  return rows;
+}
+
+void JudgePermanent(const Story& story, Judgement& judgement) {
+  const uint64_t limit = story.contract.permanent_retries_max();
+  for (const auto& [name, disk] : story.disks) {
+    for (const Refusals& row : RefusalsOf(disk)) {
+      const std::string words = fmt::format(
+          "{}: refused with {}, which nothing had changed, and tried again {} time{}; limit {}",
+          disk.Name(), ErrnoWord(row.error_number), row.retries, row.retries == 1 ? "" : "s",
+          limit);
+      row.retries > limit ? judgement.Violated(words, name) : judgement.Holds(words, name);
     }
   }
 }
@@ -175,10 +233,11 @@ void JudgeTransients(const Story& story, Judgement& retried, Judgement& recovers
       const Fault& fault = disk.faults[i];
       const uint64_t end_ns = story.timeline.end_ns();
       if (!fault.clear_ns) continue;
-      const FaultFacts facts = FactsOf(
-          disk, fault, i + 1 < disk.faults.size() ? disk.faults[i + 1].begin_ns : end_ns);
+      const FaultFacts facts =
+          FactsOf(disk, fault, i + 1 < disk.faults.size() ? disk.faults[i + 1].begin_ns : end_ns);
       if (facts.failures == 0) continue;
-      const uint64_t deadline_ns = *fault.clear_ns + story.contract.recover_ms() * uint64_t{1'000'000};
+      const uint64_t deadline_ns =
+          *fault.clear_ns + story.contract.recover_ms() * uint64_t{1'000'000};
       const std::string words = fmt::format(
           "the fault of {} lasted from {} to {}; {} mount{} before its end, {} after", disk.Name(),
           MomentWords(story, fault.begin_ns), MomentWords(story, *fault.clear_ns),
@@ -193,9 +252,9 @@ void JudgeTransients(const Story& story, Judgement& retried, Judgement& recovers
         } else if (facts.gave_up_before) {
           recovers.Note(words + "; it had given up before, after more than one attempt");
         } else if (time_was_left) {
-          recovers.Violated(fmt::format("{}; not mounted within {} s", words,
-                                        story.contract.recover_ms() / 1000),
-                            name);
+          recovers.Violated(
+              fmt::format("{}; not mounted within {} s", words, story.contract.recover_ms() / 1000),
+              name);
         } else {
           recovers.Note(words + "; the run ended before its time to recover was over");
         }
@@ -217,11 +276,14 @@ void JudgeAttempts(const Story& story, std::vector<PropertyReport>& reports) {
   Judgement terminal(TERMINAL_SURVIVES_RESTART);
   Judgement retried(TRANSIENT_RETRIED);
   Judgement recovers(RECOVERS);
+  Judgement permanent(PERMANENT_NOT_RETRIED);
   JudgeBound(story, bound);
   JudgeGaps(story, gaps);
   JudgeSilence(story, silent, terminal);
   JudgeTransients(story, retried, recovers);
-  for (const auto* judgement : {&bound, &gaps, &silent, &terminal, &retried, &recovers}) {
+  JudgePermanent(story, permanent);
+  for (const auto* judgement :
+       {&bound, &gaps, &silent, &terminal, &retried, &recovers, &permanent}) {
     reports.push_back(judgement->report());
   }
 }

@@ -49,18 +49,18 @@ std::vector<Operation> OperationsOn(const Timeline& timeline, const std::string&
   for (const TimelineEvent& event : timeline.event()) {
     if (event.agent().empty()) continue;
     if (event.has_mount() && event.mount().disk() == disk && !event.mount().bind_or_move()) {
-      operations.push_back({event.at_ns(), event.mount().end_ns(), event.pid(), event.agent(),
-                            "mount", false});
+      operations.push_back(
+          {event.at_ns(), event.mount().end_ns(), event.pid(), event.agent(), "mount", false});
     }
-    if (!event.has_program() || std::count(event.program().disk().begin(),
-                                           event.program().disk().end(), disk) == 0) {
+    if (!event.has_program() ||
+        std::count(event.program().disk().begin(), event.program().disk().end(), disk) == 0) {
       continue;
     }
     const std::string name = event.program().path().substr(event.program().path().rfind('/') + 1);
     const bool check = name.starts_with("fsck") || name == "e2fsck";
     if (!check && !name.starts_with("mkfs") && name != "mke2fs") continue;
-    operations.push_back({event.at_ns(), event.program().end_ns(), event.pid(), event.agent(), name,
-                          check});
+    operations.push_back(
+        {event.at_ns(), event.program().end_ns(), event.pid(), event.agent(), name, check});
   }
   return operations;
 }
@@ -84,7 +84,8 @@ void JudgeOverlaps(const Story& story, const DiskStory& disk, Judgement& judgeme
           disk.disk);
     }
   }
-  if (agents.size() > 1) judgement.Holds(fmt::format("{} agents on {}", agents.size(), disk.Name()));
+  if (agents.size() > 1)
+    judgement.Holds(fmt::format("{} agents on {}", agents.size(), disk.Name()));
 }
 
 // Where each agent has which disks mounted, as the events go.
@@ -177,8 +178,7 @@ void JudgeUnmounts(const Story& story, Judgement& busy, Judgement& lazy) {
       lazy.Holds(words, unmount.disk());
     }
     auto& [count, last_ns] = series[Trimmed(unmount.target())];
-    const bool anew =
-        event.at_ns() - last_ns > story.contract.gap_max_ms() * uint64_t{1'000'000};
+    const bool anew = event.at_ns() - last_ns > story.contract.gap_max_ms() * uint64_t{1'000'000};
     if (unmount.error_number() != EBUSY) {
       count = 0;
       continue;
@@ -198,8 +198,9 @@ void JudgeUnmounts(const Story& story, Judgement& busy, Judgement& lazy) {
 // Options that are in force without being shown (ext4(5), mount(8), fs/ext4/super.c).
 bool ShownOnlyWhenOff(const std::string& option) {
   static constexpr std::array<std::string_view, 16> kDefaults = {
-      "defaults", "async", "dev",     "exec",     "suid",      "nouser",   "auto",     "barrier",
-      "barrier=1", "delalloc", "data=ordered", "strictatime", "atime", "diratime", "loud", "norelatime"};
+      "defaults", "async",    "dev",       "exec",      "suid",         "nouser",
+      "auto",     "barrier",  "barrier=1", "delalloc",  "data=ordered", "strictatime",
+      "atime",    "diratime", "loud",      "norelatime"};
   return std::count(kDefaults.begin(), kDefaults.end(), option) > 0;
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "framework/agent/programs.h"
+
 namespace plugpull::agent {
 namespace {
 
@@ -34,8 +36,15 @@ class Teller {
       if (event.unmount().error_number() == 0) Unmounted();
     } else if (event.has_disk() && event.disk().disk() == disk_.disk) {
       TakeDisk(event.disk());
+      if (event.disk().kind() == DiskChange::CONTENT) disk_.changed_ns.push_back(now_ns_);
     } else if (event.has_fault() && event.fault().disk() == disk_.disk) {
       TakeFault(event);
+    } else if (event.has_program() && std::count(event.program().disk().begin(),
+                                                 event.program().disk().end(), disk_.disk) > 0) {
+      const ProgramRun& run = event.program();
+      if (Overwrites(run) || Repairs(run)) {
+        disk_.changed_ns.push_back(std::max(now_ns_, run.end_ns()));
+      }
     } else if (event.has_life() && own) {
       TakeLife(event.life());
     } else if (event.has_alert() && own && Concerns(event.alert().text())) {
@@ -47,14 +56,13 @@ class Teller {
   void Finish(uint64_t end_ns) {
     now_ns_ = end_ns;
     if (open_) {
-      Close(mounted_since_               ? Episode::End::kMounted
+      Close(mounted_since_             ? Episode::End::kMounted
             : LastFailed() && GaveUp() ? Episode::End::kGaveUp
-                                         : Episode::End::kOpen);
+                                       : Episode::End::kOpen);
     }
     for (size_t i = 0; i < disk_.episodes.size(); ++i) {
-      disk_.episodes[i].next_ns = i + 1 < disk_.episodes.size()
-                                      ? disk_.episodes[i + 1].attempts.front().at_ns
-                                      : end_ns;
+      disk_.episodes[i].next_ns =
+          i + 1 < disk_.episodes.size() ? disk_.episodes[i + 1].attempts.front().at_ns : end_ns;
     }
   }
 

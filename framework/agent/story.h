@@ -58,11 +58,13 @@ struct Fault {
 
 struct DiskStory {
   std::string disk;
-  std::string serial;                 // the last one
-  std::vector<std::string> devices;   // all names that it had
+  std::string serial;                // the last one
+  std::vector<std::string> devices;  // all names that it had
   std::vector<Episode> episodes;
   std::vector<Fault> faults;
   std::vector<const TimelineEvent*> alerts;  // of this agent about this disk
+  // When somebody may have changed what it holds: a step, a mkfs, an fsck that repairs.
+  std::vector<uint64_t> changed_ns;
 
   // "pvc-0001 (disk vol)".
   std::string Name() const;

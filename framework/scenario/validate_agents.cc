@@ -65,7 +65,7 @@ void CheckContract(const Validation& v) {
 }  // namespace
 
 bool IsAgentProperty(FindingClass found) {
-  return found >= BOUNDED_ATTEMPTS && found <= CLEANUP_STAYS_IN_MOUNT;
+  return found >= BOUNDED_ATTEMPTS && found <= PERMANENT_NOT_RETRIED;
 }
 
 void CheckAgentExpected(const Validation& v, FindingClass found, const SourceLocation& at) {

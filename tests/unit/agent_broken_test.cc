@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <functional>
 
-#include "framework/agent/contract.h"
 #include "agent_timeline.h"
+#include "framework/agent/contract.h"
 
 namespace plugpull::agent {
 namespace {
@@ -30,7 +30,7 @@ void StartOn(Script& script, DiskChange::Content content) {
 }
 
 // Attempts on "vol" with gaps that double up to a cap.
-void LoopOn(Script& script, int attempts, double first_gap, double cap, int error = EINVAL) {
+void LoopOn(Script& script, int attempts, double first_gap, double cap, int error = EIO) {
   double gap = first_gap;
   for (int i = 0; i < attempts; ++i) {
     if (i > 0) script.WaitAbout(gap);
@@ -74,7 +74,7 @@ std::vector<Broken> Attempting() {
          StartOn(s, DiskChange::DAMAGED);
          double gap = 0.5;
          for (int i = 0; i < 20; ++i) {
-           s.Mount("vol", EINVAL);
+           s.Mount("vol", EIO);
            s.WaitAbout(gap);
            gap = std::min(gap * 2, 70.0);
            const std::string name = fmt::format("disk{}", i);
@@ -92,7 +92,7 @@ std::vector<Broken> Attempting() {
          StartOn(s, DiskChange::DAMAGED);
          double gap = 1;
          for (int i = 0; i < 15; ++i) {
-           s.Mount("vol", EINVAL);
+           s.Mount("vol", EIO);
            s.WaitAbout(gap);
            gap = std::min(gap * 2, 70.0);
            s.Restart();
@@ -103,7 +103,7 @@ std::vector<Broken> Attempting() {
        [](Script& s) {
          StartOn(s, DiskChange::DAMAGED);
          LoopOn(s, 5, 0.5, 0.5);
-         s.AlertOn("vol", "EINVAL");
+         s.AlertOn("vol", "EIO");
          s.Wait(4000);
        },
        "not growing"},
@@ -137,6 +137,14 @@ std::vector<Broken> Attempting() {
          s.Wait(3600);
        },
        "after a re-attachment"},
+      {"tries again what cannot succeed", PERMANENT_NOT_RETRIED,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         LoopOn(s, 4, 2, 60, EUCLEAN);
+         s.AlertOn("vol", "EUCLEAN");
+         s.Wait(4000);
+       },
+       "tried again 3 times; limit 1"},
       {"gives up on a transient", TRANSIENT_RETRIED,
        [](Script& s) {
          StartOn(s, DiskChange::FILE_SYSTEM);

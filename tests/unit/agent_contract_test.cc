@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who behaves is never accused, whatever happens to the disks.
-#include "framework/agent/contract.h"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
 
 #include "agent_timeline.h"
+#include "framework/agent/contract.h"
 
 namespace plugpull::agent {
 namespace {
@@ -163,12 +162,52 @@ TEST(AgentContract, GapsThatReachTheirCapNeedNotGrow) {
   script.Start();
   double gap = 0.5;
   for (int i = 0; i < 40; ++i) {
-    script.Mount("vol", EINVAL);
+    script.Mount("vol", EIO);
     script.WaitAbout(gap);
     gap = std::min(gap * 2, 122.0);
   }
   const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
   EXPECT_EQ(Property(report, GROWING_GAPS).verdict(), PropertyReport::HOLDS);
+}
+
+// What a check behind a mount finds is not an errno of any mount.
+TEST(AgentContract, AlertBehindAMountThatSucceeded) {
+  Script script(1);
+  script.AddDisk("vol", DiskChange::DAMAGED);
+  script.Start();
+  script.Mount("vol", EIO);
+  script.Wait(2);
+  script.Mount("vol", 0);
+  script.Unmount("vol");
+  script.Wait(4);
+  script.Mount("vol", EIO);
+  script.AlertOn("vol", "EUCLEAN");
+  script.Wait(4000);
+  const Timeline timeline = script.Finish();
+  ExpectNotAccused(timeline, 1);
+  EXPECT_EQ(Property(JudgeAgent(timeline, "a", Contract()), ONE_ALERT).verdict(),
+            PropertyReport::HOLDS);
+}
+
+// A refusal is answered by a repair or a format that was allowed; then the kernel may be asked
+// again.
+TEST(AgentContract, RefusedAgainBehindARepair) {
+  Contract contract;
+  contract.set_fsck_allowed(true);
+  Script script(1);
+  script.AddDisk("vol", DiskChange::DAMAGED);
+  script.Start();
+  double gap = 2;
+  for (int i = 0; i < 3; ++i) {
+    script.Mount("vol", EUCLEAN);
+    script.Run({"/usr/sbin/e2fsck", "-p", "/dev/vda"}, "vol");
+    script.Wait(gap);
+    gap *= 2;
+  }
+  script.Mount("vol", 0);
+  script.Wait(100);
+  const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
+  EXPECT_EQ(Property(report, PERMANENT_NOT_RETRIED).verdict(), PropertyReport::HOLDS);
 }
 
 TEST(AgentContract, LostEventsMakeEverythingUnknown) {

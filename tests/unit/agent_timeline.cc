@@ -114,8 +114,8 @@ void Script::OpenForWrite(const std::string& disk) {
 void Script::Alert(const std::string& text) { Add().mutable_alert()->set_text(text); }
 
 void Script::AlertOn(const std::string& disk, const std::string& errno_name) {
-  Alert(fmt::format("ALERT: giving up on {} (/dev/{}): {}", Serial(disk), Device(disk),
-                    errno_name));
+  Alert(
+      fmt::format("ALERT: giving up on {} (/dev/{}): {}", Serial(disk), Device(disk), errno_name));
 }
 
 void Script::Fault(const std::string& disk, bool begins, bool reads_fail) {
@@ -165,9 +165,9 @@ void GiveUpWell(Script& script, const std::string& disk) {
   for (uint64_t i = 0; i < attempts; ++i) {
     if (i > 0) script.WaitAbout(gap);
     gap *= 2;
-    script.Mount(disk, EINVAL);
+    script.Mount(disk, EIO);
   }
-  script.AlertOn(disk, "EINVAL");
+  script.AlertOn(disk, "EIO");
 }
 
 }  // namespace plugpull::agent

@@ -137,7 +137,7 @@ TEST(TimelineBuilder, RecordedTrace) {
   EXPECT_EQ(unmounts[1].error_number(), EINVAL);
   EXPECT_EQ(removed, 0);  // it had made what it removed
   EXPECT_EQ(written, std::vector<std::string>{"bad"});
-  EXPECT_EQ(programs, (std::vector<std::string>{"mkdir", "mount", "mkdir", "sync", "rm", "umount",
+  EXPECT_EQ(programs, (std::vector<std::string>{"sh", "mkdir", "mount", "mkdir", "sync", "rm", "umount",
                                                 "mount", "mount", "dd", "umount", "sh", "cat"}));
 }
 

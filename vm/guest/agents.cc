@@ -43,12 +43,17 @@ std::string GroupOf(const std::string& agent) {
   return fmt::format("{}/agent-{}", kCgroups, agent);
 }
 
-Status MakeGroup(const std::string& agent) {
+// Before anything is observed: it is no agent's mount.
+Status MountCgroups() {
   if (::mount("cgroup2", kCgroups, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, "") != 0 &&
       errno != EBUSY) {
     return EnvironmentError(
         fmt::format("cannot mount cgroup2 on {}: {}", kCgroups, os::ErrnoText(errno)));
   }
+  return OkStatus();
+}
+
+Status MakeGroup(const std::string& agent) {
   if (::mkdir(GroupOf(agent).c_str(), 0755) != 0 && errno != EEXIST) {
     return EnvironmentError(
         fmt::format("cannot make {}: {}", GroupOf(agent), os::ErrnoText(errno)));
@@ -132,6 +137,7 @@ Agents::~Agents() { SetOrphanSink({}); }
 
 Status Agents::Note(TimelineEvent event) {
   if (!observer_) {
+    PP_RETURN_IF_ERROR(MountCgroups());
     PP_ASSIGN_OR_RETURN(observer_, Observer::Start());
     SetOrphanSink([this](pid_t pid, int status) { Ended(pid, status); });
   }
