@@ -19,8 +19,10 @@
 #include <sstream>
 #include <vector>
 
+#include "framework/base/rpc_code.h"
 #include "framework/os/file.h"
 #include "framework/os/subprocess.h"
+#include "vm/csi_paths.h"
 #include "vm/guest/boot.h"
 #include "vm/guest/program.h"
 #include "vm/machine.h"
@@ -116,8 +118,9 @@ std::vector<std::string> EnvironmentOf(const AgentStep& step) {
   for (char** word = environ; *word != nullptr; ++word) {
     const std::string_view text(*word);
     const std::string_view name = text.substr(0, text.find('=') + 1);
-    const bool replaced = std::any_of(step.environment().begin(), step.environment().end(),
-                                      [&](const std::string& one) { return one.starts_with(name); });
+    const bool replaced =
+        std::any_of(step.environment().begin(), step.environment().end(),
+                    [&](const std::string& one) { return one.starts_with(name); });
     if (!replaced) words.emplace_back(text);
   }
   return words;
@@ -141,7 +144,10 @@ Status Agents::Note(TimelineEvent event) {
     PP_ASSIGN_OR_RETURN(observer_, Observer::Start());
     SetOrphanSink([this](pid_t pid, int status) { Ended(pid, status); });
   }
-  if (event.disk().kind() == DiskChange::DETACHED) observer_->Forget(event.disk().disk());
+  if (event.disk().kind() == DiskChange::DETACHED) {
+    observer_->Forget(event.disk().disk());
+    disks_[event.disk().disk()].path.clear();
+  }
   PP_RETURN_IF_ERROR(observer_->Drain());
   return observer_->Note(event);
 }
@@ -161,6 +167,7 @@ Status Agents::NoteAttached(TimelineEvent event, const std::string& path) {
   change.add_device(number);
   PP_RETURN_IF_ERROR(Note(event));
   observer_->Count(change.disk(), name);
+  disks_[change.disk()] = {change.serial(), path};
   return OkStatus();
 }
 
@@ -176,9 +183,10 @@ Status Agents::Start(const AgentStep& step) {
   if (!observer_) return InternalError("an agent is started before the timeline begins");
   if (const auto found = agents_.find(step.name()); found != agents_.end()) {
     if (found->second->pid >= 0 || found->second->start_again_ns) {
-      return UserError(fmt::format("agent {} runs already; stop it first, or give the second one "
-                                   "another name",
-                                   step.name()));
+      return UserError(
+          fmt::format("agent {} runs already; stop it first, or give the second one "
+                      "another name",
+                      step.name()));
     }
     agents_.erase(found);
   }
@@ -187,16 +195,17 @@ Status Agents::Start(const AgentStep& step) {
   }
   auto agent = std::make_unique<Agent>();
   agent->step = step;
-  if (const int error = ::regcomp(&agent->alert, step.alert_pattern().c_str(),
-                                  REG_EXTENDED | REG_NOSUB);
+  if (const int error =
+          ::regcomp(&agent->alert, step.alert_pattern().c_str(), REG_EXTENDED | REG_NOSUB);
       error != 0) {
-    return UserError(fmt::format("alert_pattern \"{}\" is no regular expression",
-                                 step.alert_pattern()));
+    return UserError(
+        fmt::format("alert_pattern \"{}\" is no regular expression", step.alert_pattern()));
   }
   PP_RETURN_IF_ERROR(MakeGroup(step.name()));
   PP_RETURN_IF_ERROR(Launch(*agent, AgentLife::STARTED));
+  Agent& started = *agent;
   agents_[step.name()] = std::move(agent);
-  return OkStatus();
+  return step.has_csi() ? StartKubelet(started) : OkStatus();
 }
 
 Status Agents::Launch(Agent& agent, AgentLife::Kind kind) {
@@ -205,8 +214,8 @@ Status Agents::Launch(Agent& agent, AgentLife::Kind kind) {
     PP_ASSIGN_OR_RETURN(argv[0], os::FindProgram(argv[0], argv[0]));
   }
   if (!os::Exists(argv[0])) {
-    return UserError(fmt::format("the guest has no {}; list it under guest.program or guest.file",
-                                 argv[0]));
+    return UserError(
+        fmt::format("the guest has no {}; list it under guest.program or guest.file", argv[0]));
   }
   std::vector<std::string> environment = EnvironmentOf(agent.step);
   const auto argv_pointers = Pointers(argv);
@@ -249,6 +258,14 @@ void Agents::NoteLife(const Agent& agent, AgentLife::Kind kind, pid_t pid, int s
 
 void Agents::Ended(pid_t pid, int status) {
   for (auto& [name, agent] : agents_) {
+    if (agent->kubelet && agent->kubelet->pid() == pid) {
+      agent->kubelet->Ended();
+      if (problem_.ok()) {
+        problem_ = EnvironmentError(
+            fmt::format("plugpull-kubelet of agent {} ended by itself, with {}", name, status));
+      }
+      return;
+    }
     if (agent->pid != pid) continue;
     agent->pid = -1;
     ReadOutput(*agent);
@@ -264,8 +281,7 @@ void Agents::Ended(pid_t pid, int status) {
       return;
     }
     ++agent->restarts;
-    agent->start_again_ns =
-        MonotonicNs() + agent->step.restart().delay_ms() * kMillisecondNs;
+    agent->start_again_ns = MonotonicNs() + agent->step.restart().delay_ms() * kMillisecondNs;
     return;
   }
 }
@@ -309,6 +325,7 @@ void Agents::Tend() {
   if (!observer_) return;
   for (auto& [name, agent] : agents_) {
     ReadOutput(*agent);
+    ReadReports(*agent);
     if (!agent->start_again_ns || MonotonicNs() < *agent->start_again_ns) continue;
     Status launched = Launch(*agent, AgentLife::RESTARTED);
     if (!launched.ok() && problem_.ok()) problem_ = std::move(launched);
@@ -325,6 +342,7 @@ void Agents::Pause(uint64_t ns) {
       ns = std::min(ns, *agent->start_again_ns - std::min(now, *agent->start_again_ns));
     }
     if (agent->output.valid()) fds.push_back({agent->output.get(), POLLIN, 0});
+    if (agent->kubelet) fds.push_back({agent->kubelet->fd(), POLLIN, 0});
   }
   ns = std::min(ns, kPauseNs);
   timespec wait{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
@@ -338,8 +356,7 @@ Status Agents::Wait(const AgentWaitStep& step) {
   }
   if (agent == nullptr && !step.has_for_ms()) return UserError("agent_wait names no agent");
   const uint64_t begin = MonotonicNs();
-  const uint64_t limit =
-      (step.has_for_ms() ? step.for_ms() : step.wait_max_ms()) * kMillisecondNs;
+  const uint64_t limit = (step.has_for_ms() ? step.for_ms() : step.wait_max_ms()) * kMillisecondNs;
   for (;;) {
     ReapOrphans(-1);
     Tend();
@@ -354,11 +371,9 @@ Status Agents::Wait(const AgentWaitStep& step) {
     Pause(limit - (now - begin));
   }
   if (step.has_for_ms()) return OkStatus();
-  return UserError(fmt::format("agent {} {} within {} ms of the guest's time; raise wait_max_ms",
-                               step.name(),
-                               step.has_quiet_ms() ? "was never quiet for so long"
-                                                   : "did not end",
-                               step.wait_max_ms()));
+  return UserError(fmt::format(
+      "agent {} {} within {} ms of the guest's time; raise wait_max_ms", step.name(),
+      step.has_quiet_ms() ? "was never quiet for so long" : "did not end", step.wait_max_ms()));
 }
 
 Status Agents::Stop(const AgentStopStep& step) {
@@ -366,6 +381,7 @@ Status Agents::Stop(const AgentStopStep& step) {
   Tend();
   agent->stopped = true;
   agent->start_again_ns.reset();
+  agent->kubelet.reset();
   NoteLife(*agent, AgentLife::STOPPED, agent->pid, 0);
   if (agent->pid >= 0) ::kill(agent->pid, SignalNumber(step.signal()));
   const uint64_t begin = MonotonicNs();
@@ -382,12 +398,86 @@ Status Agents::Stop(const AgentStopStep& step) {
   return problem_;
 }
 
+// ---- CSI ----
+
+void Agents::AddVolumes(const Agent& agent, KubeletCommand& command) const {
+  for (const AgentVolume& volume : agent.step.volume()) {
+    KubeletVolume& to = *command.add_volume();
+    const auto disk = disks_.find(volume.disk());
+    const KnownDisk known = disk == disks_.end() ? KnownDisk() : disk->second;
+    to.set_disk(volume.disk());
+    to.set_volume_id(known.serial.empty() ? volume.disk() : known.serial);
+    to.set_device(known.path);
+    to.set_staging_path(
+        vm::CsiStagingPath(agent.step.name(), volume.disk(), agent.step.csi().raw_block()));
+    to.set_target_path(volume.at());
+  }
+}
+
+Status Agents::StartKubelet(Agent& agent) {
+  PP_ASSIGN_OR_RETURN(agent.kubelet, KubeletProcess::Start());
+  KubeletCommand command;
+  *command.mutable_agent() = agent.step;
+  AddVolumes(agent, command);
+  return agent.kubelet->Send(command);
+}
+
+void Agents::ReadReports(Agent& agent) {
+  if (!agent.kubelet) return;
+  auto reports = agent.kubelet->Read();
+  if (!reports.ok()) {
+    if (problem_.ok()) problem_ = std::move(reports).error();
+    return;
+  }
+  for (KubeletReport& report : *reports) {
+    if (report.has_outcome()) agent.outcome = std::move(*report.mutable_outcome());
+    if (!report.has_call()) continue;
+    TimelineEvent event;
+    event.set_agent(agent.step.name());
+    ConsoleLine(fmt::format("kubelet: {} {}: {} {}", report.call().method(), report.call().volume(),
+                            RpcCodeName(report.call().code()), report.call().message()));
+    *event.mutable_csi() = std::move(*report.mutable_call());
+    Status noted = observer_->Note(event);
+    if (!noted.ok() && problem_.ok()) problem_ = std::move(noted);
+  }
+}
+
+Result<CsiOutcome> Agents::RunCsi(const plugpull::RunCsi& request) {
+  PP_ASSIGN_OR_RETURN(Agent * agent, Find(request.step().agent()));
+  if (!agent->kubelet) {
+    return UserError(fmt::format("agent {} is no CSI node plugin that runs", agent->step.name()));
+  }
+  KubeletCommand command;
+  command.set_id(++csi_steps_);
+  command.set_limit_ms(request.limit_ms());
+  *command.mutable_step() = request.step();
+  AddVolumes(*agent, command);
+  agent->outcome.reset();
+  PP_RETURN_IF_ERROR(agent->kubelet->Send(command));
+  // The kubelet minds the limit. It waits for the plugin's socket first, as long as a call may
+  // take.
+  const uint64_t begin = MonotonicNs();
+  const uint64_t limit =
+      (uint64_t{request.limit_ms()} + 3 * uint64_t{agent->step.csi().call_timeout_ms()}) *
+      kMillisecondNs;
+  for (;;) {
+    ReapOrphans(-1);
+    Tend();
+    PP_RETURN_IF_ERROR(problem_);
+    if (agent->outcome && agent->outcome->id() == csi_steps_) return *agent->outcome;
+    const uint64_t now = MonotonicNs();
+    if (now - begin >= limit) return EnvironmentError("plugpull-kubelet does not answer");
+    Pause(limit - (now - begin));
+  }
+}
+
 Result<Timeline> Agents::Finish() {
   if (!observer_) return InternalError("there is no timeline");
   Tend();
   for (auto& [name, agent] : agents_) {
     agent->stopped = true;
     agent->start_again_ns.reset();
+    agent->kubelet.reset();
   }
   PP_RETURN_IF_ERROR(problem_);
   auto timeline = observer_->Finish();
