@@ -468,6 +468,8 @@ Status Agent::Release(const Volume& volume) {
   PP_RETURN_IF_ERROR(Load());
   Record& record = state_[volume.serial];
   record.released = true;
+  // The pause was for the attempt that succeeded: who asks for the volume again need not wait.
+  if (record.phase == Phase::kMounted) record.next_ms = record.delay_ms = 0;
   if (record.phase != Phase::kGivenUp) record.phase = Phase::kIdle;
   return Store();
 }
