@@ -26,6 +26,31 @@ void CountMounts(const Story& story, AgentReport& report) {
   report.set_restarts(story.restarts);
 }
 
+CsiReport& ReportOf(AgentReport& report, const CsiCall& call) {
+  for (CsiReport& one : *report.mutable_csi()) {
+    if (one.volume() == call.volume() && one.method() == call.method()) return one;
+  }
+  CsiReport& added = *report.add_csi();
+  added.set_volume(call.volume());
+  added.set_method(call.method());
+  return added;
+}
+
+void CountCalls(const Timeline& timeline, const std::string& agent, AgentReport& report) {
+  for (const TimelineEvent& event : timeline.event()) {
+    if (!event.has_csi() || event.agent() != agent) continue;
+    CsiReport& to = ReportOf(report, event.csi());
+    to.set_last_message(event.csi().message());
+    auto& codes = *to.mutable_code();
+    const auto known = std::find_if(codes.begin(), codes.end(), [&](const CsiCodeCount& count) {
+      return count.code() == event.csi().code();
+    });
+    CsiCodeCount& count = known == codes.end() ? *codes.Add() : *known;
+    count.set_code(event.csi().code());
+    count.set_calls(count.calls() + 1);
+  }
+}
+
 }  // namespace
 
 const std::vector<FindingClass>& AllProperties() {
@@ -63,6 +88,7 @@ AgentReport JudgeAgent(const Timeline& timeline, const std::string& agent,
   if (told != nullptr) {
     const Story story = Tell(timeline, *told, contract);
     CountMounts(story, report);
+    CountCalls(timeline, agent, report);
     JudgeAttempts(story, judged);
     JudgeAlerts(story, judged);
     JudgeData(story, judged);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "framework/base/rpc_code.h"
 #include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 
@@ -153,6 +154,14 @@ Json AgentJson(const AgentReport& agent) {
                                   {"in_baseline", property.in_baseline()},
                                   {"disk", property.disk()},
                                   {"evidence", property.evidence()}});
+  }
+  for (const CsiReport& csi : agent.csi()) {
+    Json codes = Json::object();
+    for (const CsiCodeCount& count : csi.code()) codes[RpcCodeName(count.code())] = count.calls();
+    json["csi"].push_back({{"volume", csi.volume()},
+                           {"method", csi.method()},
+                           {"codes", codes},
+                           {"last_message", csi.last_message()}});
   }
   return json;
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "framework/base/rpc_code.h"
 #include "framework/report/kernels.h"
 #include "framework/report/summary.h"
 #include "framework/report/table.h"
@@ -344,6 +345,27 @@ Cell PropertyCell(const PropertyReport& property) {
   return {"-", Tone::kDim};
 }
 
+constexpr size_t kCsiMessageMax = 70;
+
+// What a CSI node plugin answered.
+std::string CsiText(const Style& style, const AgentReport& agent) {
+  Table table;
+  for (const char* title : {"volume", "call", "answers", "the last one"}) {
+    table.AddColumn(title, kText);
+  }
+  for (const CsiReport& csi : agent.csi()) {
+    std::string answers;
+    for (const CsiCodeCount& count : csi.code()) {
+      answers += fmt::format("{}{} {}", answers.empty() ? "" : ", ", count.calls(),
+                             RpcCodeName(count.code()));
+    }
+    std::string last = csi.last_message();
+    if (last.size() > kCsiMessageMax) last = last.substr(0, kCsiMessageMax - 3) + "...";
+    table.AddRow({{csi.volume().empty() ? "-" : csi.volume()}, {csi.method()}, {answers}, {last}});
+  }
+  return table.empty() ? std::string() : table.Render(style, kIndent);
+}
+
 std::string AgentText(const Style& style, const AgentReport& agent) {
   std::string out =
       Fact(style, "agent",
@@ -370,7 +392,7 @@ std::string AgentText(const Style& style, const AgentReport& agent) {
   }
   if (!table.empty()) out += table.Render(style, kIndent);
   if (!quiet.empty()) out += Fact(style, "not touched", quiet, Tone::kDim);
-  return out;
+  return out + CsiText(style, agent);
 }
 
 // A run's agents, one beside the other, where there are several.

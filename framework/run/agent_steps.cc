@@ -5,12 +5,16 @@
 
 #include <algorithm>
 
+#include "framework/base/rpc_code.h"
 #include "framework/run/fault_steps.h"
+#include "vm/csi_paths.h"
 
 namespace plugpull::run {
 namespace {
 
 constexpr Millis kControlTimeout{60000};
+// Of a step's time, what the guest's answer needs.
+constexpr Millis kAnswerTime{10000};
 
 bool ReadsFail(const FaultStep& fault) {
   if (fault.has_error()) return true;
@@ -21,10 +25,42 @@ bool ReadsFail(const FaultStep& fault) {
           flakey.random_read_corrupt() == 0 && flakey.random_write_corrupt() == 0);
 }
 
+// "NodeGetVolumeStats of vol at agent a".
+std::string CsiStepInWords(const CsiStep& step) {
+  const char* what = "nothing";
+  switch (step.action_case()) {
+    case CsiStep::kPublish:
+      what = "publish";
+      break;
+    case CsiStep::kUnpublish:
+      what = "unpublish";
+      break;
+    case CsiStep::kRepeat:
+      what = "repeat";
+      break;
+    case CsiStep::kExpand:
+      what = "expand";
+      break;
+    case CsiStep::kStats:
+      what = "stats";
+      break;
+    case CsiStep::kRestart:
+      what = "restart of the kubelet";
+      break;
+    case CsiStep::kForceDetach:
+      what = "forced detach";
+      break;
+    case CsiStep::ACTION_NOT_SET:
+      break;
+  }
+  return fmt::format("CSI agent {}: {}{}{}", step.agent(), what, step.has_disk() ? " of " : "",
+                     step.disk());
+}
+
 }  // namespace
 
 bool IsAgentStep(const Step& step) {
-  return step.has_agent() || step.has_agent_wait() || step.has_agent_stop();
+  return step.has_agent() || step.has_agent_wait() || step.has_agent_stop() || step.has_csi();
 }
 
 std::string AgentStepInWords(const Step& step) {
@@ -32,6 +68,7 @@ std::string AgentStepInWords(const Step& step) {
   if (step.has_agent_stop()) {
     return fmt::format("SIG{} to agent {}", step.agent_stop().signal(), step.agent_stop().name());
   }
+  if (step.has_csi()) return CsiStepInWords(step.csi());
   const AgentWaitStep& wait = step.agent_wait();
   if (wait.has_for_ms()) return fmt::format("{} ms of the guest's time", wait.for_ms());
   if (wait.has_quiet_ms()) {
@@ -76,7 +113,26 @@ Status AgentSteps::Begin() {
   return OkStatus();
 }
 
+// ABNORMAL is OK of a NodeGetVolumeStats that gave an abnormal condition.
+Status AgentSteps::RunCsi(const CsiStep& step, Millis timeout) {
+  GuestRequest request;
+  *request.mutable_run_csi()->mutable_step() = step;
+  const Millis limit = std::max(timeout - kAnswerTime, timeout / 2);
+  request.mutable_run_csi()->set_limit_ms(static_cast<uint32_t>(limit.count()));
+  PP_ASSIGN_OR_RETURN(const Answer answer, ask_(std::move(request), timeout));
+  const CsiOutcome& outcome = answer.csi_outcome();
+  if (!step.has_expect_code()) return OkStatus();
+  const std::string code =
+      outcome.code() == 0 && outcome.abnormal() ? "ABNORMAL" : RpcCodeName(outcome.code());
+  if (code == step.expect_code()) return OkStatus();
+  unmet_("the code " + step.expect_code(),
+         fmt::format("the last of {} calls ended in {}{}{}", outcome.calls(), code,
+                     outcome.message().empty() ? "" : ": ", outcome.message()));
+  return OkStatus();
+}
+
 Status AgentSteps::Run(const Step& step, Millis timeout) {
+  if (step.has_csi()) return RunCsi(step.csi(), timeout);
   GuestRequest request;
   if (step.has_agent()) {
     if (!begun_) PP_RETURN_IF_ERROR(Begin());
@@ -174,6 +230,11 @@ Status AgentSteps::Finish() {
       told.set_disk(volume.disk());
       told.set_at(volume.at());
       *told.mutable_option() = volume.option();
+      if (!step.agent().has_csi() || step.agent().csi().raw_block()) continue;
+      // What is mounted for good; `at` shows it a second time.
+      TimelineVolume& staged = *agent.add_volume();
+      staged = agent.volume(agent.volume_size() - 2);
+      staged.set_at(vm::CsiStagingPath(step.agent().name(), volume.disk(), false));
     }
   }
   return OkStatus();

@@ -25,7 +25,10 @@ class AgentSteps {
  public:
   // Sends a request; an answer that has an error is a guest error.
   using Ask = std::function<Result<Answer>(GuestRequest, Millis)>;
-  AgentSteps(const Scenario& scenario, Ask ask) : scenario_(scenario), ask_(std::move(ask)) {}
+  // Is told what a step demanded, and what came instead.
+  using Unmet = std::function<void(const std::string& asked, const std::string& came)>;
+  AgentSteps(const Scenario& scenario, Ask ask, Unmet unmet)
+      : scenario_(scenario), ask_(std::move(ask)), unmet_(std::move(unmet)) {}
 
   Status Run(const Step& step, Millis timeout);
   // After a step of another kind: what it did to a disk goes into the timeline.
@@ -44,12 +47,14 @@ class AgentSteps {
   };
 
   Status Begin();
+  Status RunCsi(const CsiStep& step, Millis timeout);
   Status NoteAttached(const std::string& disk);
   Status Send(const TimelineEvent& event);
   Status NoteFault(const std::string& disk, bool begins, bool reads_fail, const std::string& what);
 
   const Scenario& scenario_;
   Ask ask_;
+  Unmet unmet_;
   bool begun_ = false;
   std::map<std::string, DiskState> disks_;
   std::optional<Timeline> timeline_;

@@ -10,13 +10,14 @@
 namespace plugpull::run {
 
 Result<GuestImage> PrepareGuestImage(const Guest& guest, const std::string& accelerator,
-                                     const std::string& scenario_path) {
+                                     const std::string& scenario_path, bool needs_kubelet) {
   PP_ASSIGN_OR_RETURN(vm::Kernel kernel, vm::ResolveKernel(guest.kernel()));
   GuestImage image;
   image.kernel_image = kernel.image;
   vm::InitramfsOptions options;
   options.kernel = std::move(kernel);
   options.programs.assign(guest.program().begin(), guest.program().end());
+  if (needs_kubelet) options.programs.emplace_back("plugpull-kubelet");
   options.modules = vm::DefaultModules();
   const auto folder = std::filesystem::path(scenario_path).parent_path();
   for (const std::string& file : guest.file()) {

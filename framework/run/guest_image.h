@@ -17,8 +17,8 @@ struct GuestImage {
 };
 
 // Fetches and builds what is missing. `scenario_path`: files named by the scenario are relative to
-// its folder.
+// its folder. `needs_kubelet`: a step starts a CSI node plugin.
 Result<GuestImage> PrepareGuestImage(const Guest& guest, const std::string& accelerator,
-                                     const std::string& scenario_path);
+                                     const std::string& scenario_path, bool needs_kubelet = false);
 
 }  // namespace plugpull::run

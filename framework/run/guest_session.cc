@@ -154,10 +154,14 @@ Result<std::unique_ptr<GuestSession>> GuestSession::Start(
                            [raw = session.get()](GuestRequest request, Millis timeout) {
                              return raw->Ask(std::move(request), timeout);
                            });
-  session->agents_.emplace(session->scenario_,
-                           [raw = session.get()](GuestRequest request, Millis timeout) {
-                             return raw->Ask(std::move(request), timeout);
-                           });
+  session->agents_.emplace(
+      session->scenario_,
+      [raw = session.get()](GuestRequest request, Millis timeout) {
+        return raw->Ask(std::move(request), timeout);
+      },
+      [raw = session.get()](const std::string& asked, const std::string& came) {
+        raw->Unmet(asked, came);
+      });
   PP_RETURN_IF_ERROR(session->faults_->TryAll(session->kernel_release_));
   for (const std::string& disk : start.base_is_now) {
     session->has_base_.insert(disk);

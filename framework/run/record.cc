@@ -246,7 +246,11 @@ Status WriteRecording(const scenario::Plan& plan, const Boot& boot, const GuestS
 
 Result<GuestImage> ImageFor(const scenario::Plan& plan, const RecordOptions& options) {
   if (options.image) return *options.image;
-  return PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path);
+  const auto& steps = plan.scenario().step();
+  const bool needs_kubelet = std::any_of(steps.begin(), steps.end(),
+                                         [](const Step& step) { return step.agent().has_csi(); });
+  return PrepareGuestImage(plan.scenario().guest(), options.accelerator, options.scenario_path,
+                           needs_kubelet);
 }
 
 void Say(const RecordOptions& options, const std::string& what) {

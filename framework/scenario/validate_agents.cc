@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/base/rpc_code.h"
 #include "framework/scenario/validation.h"
 #include "framework/scenario/words.h"
 
@@ -25,6 +26,68 @@ void CheckAgent(const Validation& v, const AgentStep& agent, const SourceNode& n
         volume.Locate(AgentVolume::kAtFieldNumber),
         fmt::format("at is {}; an absolute path is expected", Quoted(agent.volume(i).at())));
   }
+}
+
+void CheckCsiNode(const Validation& v, const AgentStep& agent, const SourceNode& node) {
+  if (!agent.has_csi()) return;
+  const SourceNode& csi = Sub(node, AgentStep::kCsiFieldNumber);
+  if (agent.volume_size() == 0) {
+    v.reporter.Add(csi.name,
+                   "a CSI node plugin is called for the volumes that the step lists; there "
+                   "is none");
+  }
+  if (agent.own_mount_namespace()) {
+    v.reporter.Add(node.Locate(AgentStep::kOwnMountNamespaceFieldNumber),
+                   "what a CSI node plugin mounts must be seen by the kubelet: it cannot have a "
+                   "mount namespace of its own");
+  }
+  const auto check = [&](const auto& pairs, int field) {
+    for (int i = 0; i < pairs.size(); ++i) {
+      const size_t equals = pairs.Get(i).find('=');
+      if (equals != std::string::npos && equals > 0) continue;
+      v.reporter.Add(csi.Locate(field, i),
+                     fmt::format("{} is not KEY=VALUE", Quoted(pairs.Get(i))));
+    }
+  };
+  check(agent.csi().publish_context(), CsiNode::kPublishContextFieldNumber);
+  check(agent.csi().volume_context(), CsiNode::kVolumeContextFieldNumber);
+  if (agent.csi().backoff_first_ms() > agent.csi().backoff_max_ms()) {
+    v.reporter.Add(csi.Locate(CsiNode::kBackoffFirstMsFieldNumber),
+                   fmt::format("the first pause of {} ms is longer than the longest, {} ms",
+                               agent.csi().backoff_first_ms(), agent.csi().backoff_max_ms()));
+  }
+}
+
+void CheckCsiStep(const Validation& v, const CsiStep& step, const SourceNode& node,
+                  const std::vector<const AgentStep*>& agents) {
+  const AgentStep* agent = nullptr;
+  for (const AgentStep* one : agents) {
+    if (one->name() == step.agent()) agent = one;
+  }
+  if (agent != nullptr && !agent->has_csi()) {
+    v.reporter.Add(
+        node.Locate(CsiStep::kAgentFieldNumber),
+        fmt::format("agent {} has no csi: it is no CSI node plugin", Quoted(step.agent())));
+  }
+  if (step.has_disk()) CheckDiskName(v, step.disk(), node.Locate(CsiStep::kDiskFieldNumber));
+  if (agent != nullptr && step.has_disk() &&
+      std::none_of(agent->volume().begin(), agent->volume().end(),
+                   [&](const AgentVolume& volume) { return volume.disk() == step.disk(); })) {
+    v.reporter.Add(node.Locate(CsiStep::kDiskFieldNumber),
+                   fmt::format("agent {} was told of no volume {}", Quoted(step.agent()),
+                               Quoted(step.disk())));
+  }
+  if (step.action_case() == CsiStep::ACTION_NOT_SET) {
+    v.reporter.Add(node.name,
+                   "what is to be done is missing: publish, unpublish, repeat, expand, "
+                   "stats, restart or force_detach");
+  }
+  if (!step.has_expect_code() || RpcCodeOf(step.expect_code())) return;
+  if (step.expect_code() == "ABNORMAL" && step.has_stats()) return;
+  std::vector<std::string> names(kRpcCodeNames.begin(), kRpcCodeNames.end());
+  v.reporter.Add(node.Locate(CsiStep::kExpectCodeFieldNumber),
+                 fmt::format("{} is no status of gRPC{}, and ABNORMAL is for stats alone",
+                             Quoted(step.expect_code()), DidYouMean(step.expect_code(), names)));
 }
 
 void CheckStarted(const Validation& v, const std::string& name, const SourceLocation& at,
@@ -81,6 +144,7 @@ void CheckAgents(const Validation& v) {
   const bool watches = std::any_of(v.scenario.step().begin(), v.scenario.step().end(),
                                    [](const Step& step) { return step.has_agent(); });
   std::vector<std::string> started;
+  std::vector<const AgentStep*> agents;
   for (int i = 0; i < v.scenario.step_size(); ++i) {
     const Step& step = v.scenario.step(i);
     const SourceNode& node = Sub(v.source, Scenario::kStepFieldNumber, i);
@@ -93,9 +157,15 @@ void CheckAgents(const Validation& v) {
     }
     if (step.has_agent()) {
       CheckAgent(v, step.agent(), Sub(node, Step::kAgentFieldNumber));
+      CheckCsiNode(v, step.agent(), Sub(node, Step::kAgentFieldNumber));
+      agents.push_back(&step.agent());
       started.push_back(step.agent().name());
     } else if (step.has_agent_wait()) {
       CheckWait(v, step, node, started);
+    } else if (step.has_csi()) {
+      const SourceNode& sub = Sub(node, Step::kCsiFieldNumber);
+      CheckStarted(v, step.csi().agent(), sub.Locate(CsiStep::kAgentFieldNumber), started);
+      CheckCsiStep(v, step.csi(), sub, agents);
     } else if (step.has_agent_stop()) {
       const SourceNode& sub = Sub(node, Step::kAgentStopFieldNumber);
       CheckStarted(v, step.agent_stop().name(), sub.Locate(AgentStopStep::kNameFieldNumber),

@@ -19,8 +19,10 @@
 #include <sstream>
 #include <vector>
 
+#include "framework/base/rpc_code.h"
 #include "framework/os/file.h"
 #include "framework/os/subprocess.h"
+#include "vm/csi_paths.h"
 #include "vm/guest/boot.h"
 #include "vm/guest/program.h"
 #include "vm/machine.h"
@@ -158,7 +160,10 @@ Status Agents::Note(TimelineEvent event) {
     PP_ASSIGN_OR_RETURN(observer_, Observer::Start());
     SetOrphanSink([this](pid_t pid, int status) { Ended(pid, status); });
   }
-  if (event.disk().kind() == DiskChange::DETACHED) observer_->Forget(event.disk().disk());
+  if (event.disk().kind() == DiskChange::DETACHED) {
+    observer_->Forget(event.disk().disk());
+    disks_[event.disk().disk()].path.clear();
+  }
   PP_ASSIGN_OR_RETURN([[maybe_unused]] const bool came, observer_->Drain());
   return observer_->Note(event);
 }
@@ -178,6 +183,7 @@ Status Agents::NoteAttached(TimelineEvent event, const std::string& path) {
   change.add_device(number);
   PP_RETURN_IF_ERROR(Note(event));
   observer_->Count(change.disk(), name);
+  disks_[change.disk()] = {change.serial(), path};
   return OkStatus();
 }
 
@@ -213,8 +219,9 @@ Status Agents::Start(const AgentStep& step) {
   }
   PP_RETURN_IF_ERROR(MakeGroup(step.name()));
   PP_RETURN_IF_ERROR(Launch(*agent, AgentLife::STARTED));
+  Agent& started = *agent;
   agents_[step.name()] = std::move(agent);
-  return OkStatus();
+  return step.has_csi() ? StartKubelet(started) : OkStatus();
 }
 
 Status Agents::Launch(Agent& agent, AgentLife::Kind kind) {
@@ -267,6 +274,14 @@ void Agents::NoteLife(const Agent& agent, AgentLife::Kind kind, pid_t pid, int s
 
 void Agents::Ended(pid_t pid, int status) {
   for (auto& [name, agent] : agents_) {
+    if (agent->kubelet && agent->kubelet->pid() == pid) {
+      agent->kubelet->Ended();
+      if (problem_.ok()) {
+        problem_ = EnvironmentError(
+            fmt::format("plugpull-kubelet of agent {} ended by itself, with {}", name, status));
+      }
+      return;
+    }
     if (agent->pid != pid) continue;
     agent->pid = -1;
     ReadOutput(*agent);
@@ -326,6 +341,7 @@ void Agents::Tend() {
   if (!observer_) return;
   for (auto& [name, agent] : agents_) {
     ReadOutput(*agent);
+    ReadReports(*agent);
     if (!agent->start_again_ns || MonotonicNs() < *agent->start_again_ns) continue;
     Status launched = Launch(*agent, AgentLife::RESTARTED);
     if (!launched.ok() && problem_.ok()) problem_ = std::move(launched);
@@ -349,6 +365,7 @@ void Agents::Pause(uint64_t ns) {
       ns = std::min(ns, *agent->start_again_ns - std::min(now, *agent->start_again_ns));
     }
     if (agent->output.valid()) fds.push_back({agent->output.get(), POLLIN, 0});
+    if (agent->kubelet) fds.push_back({agent->kubelet->fd(), POLLIN, 0});
   }
   if (ClockIsWarped() && observer_ && observer_->DisksAreBusy()) {
     // Who sleeps now makes the disk take as long as the nearest timer.
@@ -394,6 +411,7 @@ Status Agents::Stop(const AgentStopStep& step) {
   Tend();
   agent->stopped = true;
   agent->start_again_ns.reset();
+  agent->kubelet.reset();
   NoteLife(*agent, AgentLife::STOPPED, agent->pid, 0);
   if (agent->pid >= 0) ::kill(agent->pid, SignalNumber(step.signal()));
   const uint64_t begin = MonotonicNs();
@@ -410,12 +428,86 @@ Status Agents::Stop(const AgentStopStep& step) {
   return problem_;
 }
 
+// ---- CSI ----
+
+void Agents::AddVolumes(const Agent& agent, KubeletCommand& command) const {
+  for (const AgentVolume& volume : agent.step.volume()) {
+    KubeletVolume& to = *command.add_volume();
+    const auto disk = disks_.find(volume.disk());
+    const KnownDisk known = disk == disks_.end() ? KnownDisk() : disk->second;
+    to.set_disk(volume.disk());
+    to.set_volume_id(known.serial.empty() ? volume.disk() : known.serial);
+    to.set_device(known.path);
+    to.set_staging_path(
+        vm::CsiStagingPath(agent.step.name(), volume.disk(), agent.step.csi().raw_block()));
+    to.set_target_path(volume.at());
+  }
+}
+
+Status Agents::StartKubelet(Agent& agent) {
+  PP_ASSIGN_OR_RETURN(agent.kubelet, KubeletProcess::Start());
+  KubeletCommand command;
+  *command.mutable_agent() = agent.step;
+  AddVolumes(agent, command);
+  return agent.kubelet->Send(command);
+}
+
+void Agents::ReadReports(Agent& agent) {
+  if (!agent.kubelet) return;
+  auto reports = agent.kubelet->Read();
+  if (!reports.ok()) {
+    if (problem_.ok()) problem_ = std::move(reports).error();
+    return;
+  }
+  for (KubeletReport& report : *reports) {
+    if (report.has_outcome()) agent.outcome = std::move(*report.mutable_outcome());
+    if (!report.has_call()) continue;
+    TimelineEvent event;
+    event.set_agent(agent.step.name());
+    ConsoleLine(fmt::format("kubelet: {} {}: {} {}", report.call().method(), report.call().volume(),
+                            RpcCodeName(report.call().code()), report.call().message()));
+    *event.mutable_csi() = std::move(*report.mutable_call());
+    Status noted = observer_->Note(event);
+    if (!noted.ok() && problem_.ok()) problem_ = std::move(noted);
+  }
+}
+
+Result<CsiOutcome> Agents::RunCsi(const plugpull::RunCsi& request) {
+  PP_ASSIGN_OR_RETURN(Agent * agent, Find(request.step().agent()));
+  if (!agent->kubelet) {
+    return UserError(fmt::format("agent {} is no CSI node plugin that runs", agent->step.name()));
+  }
+  KubeletCommand command;
+  command.set_id(++csi_steps_);
+  command.set_limit_ms(request.limit_ms());
+  *command.mutable_step() = request.step();
+  AddVolumes(*agent, command);
+  agent->outcome.reset();
+  PP_RETURN_IF_ERROR(agent->kubelet->Send(command));
+  // The kubelet minds the limit. It waits for the plugin's socket first, as long as a call may
+  // take.
+  const uint64_t begin = MonotonicNs();
+  const uint64_t limit =
+      (uint64_t{request.limit_ms()} + 3 * uint64_t{agent->step.csi().call_timeout_ms()}) *
+      kMillisecondNs;
+  for (;;) {
+    ReapOrphans(-1);
+    Tend();
+    PP_RETURN_IF_ERROR(problem_);
+    if (agent->outcome && agent->outcome->id() == csi_steps_) return *agent->outcome;
+    const uint64_t now = MonotonicNs();
+    if (now - begin >= limit) return EnvironmentError("plugpull-kubelet does not answer");
+    Pause(limit - (now - begin));
+  }
+}
+
 Result<Timeline> Agents::Finish() {
   if (!observer_) return InternalError("there is no timeline");
   Tend();
   for (auto& [name, agent] : agents_) {
     agent->stopped = true;
     agent->start_again_ns.reset();
+    agent->kubelet.reset();
   }
   PP_RETURN_IF_ERROR(problem_);
   auto timeline = observer_->Finish();

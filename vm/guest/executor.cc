@@ -158,6 +158,8 @@ Result<Answer> Executor::Dispatch(const GuestRequest& request) {
       return AgentAnswer(agents_.Wait(request.wait_for_agent().step()));
     case GuestRequest::kStopAgent:
       return AgentAnswer(agents_.Stop(request.stop_agent().step()));
+    case GuestRequest::kRunCsi:
+      return RunCsiStep(request.run_csi());
     case GuestRequest::kNoteEvent:
       return NoteForTimeline(request.note_event());
     case GuestRequest::kTakeTimeline:
@@ -402,6 +404,14 @@ Result<Answer> Executor::AgentAnswer(Status status) {
   if (status.ok()) return answer;
   if (status.error().code != ErrorCode::kUser) return std::move(status).error();
   answer.mutable_error()->set_message(status.error().ToString());
+  return answer;
+}
+
+Result<Answer> Executor::RunCsiStep(const RunCsi& request) {
+  auto outcome = agents_.RunCsi(request);
+  if (!outcome.ok()) return AgentAnswer(std::move(outcome).error());
+  Answer answer;
+  *answer.mutable_csi_outcome() = *std::move(outcome);
   return answer;
 }
 

@@ -60,6 +60,7 @@ class Executor {
   Result<Answer> PreparePowerCut();
   Result<Answer> NoteForTimeline(const NoteEvent& request);
   Result<Answer> AgentAnswer(Status status);
+  Result<Answer> RunCsiStep(const RunCsi& request);
   Result<Answer> TakeTimelineAnswer();
   Result<DiskStack*> Find(const std::string& disk);
 

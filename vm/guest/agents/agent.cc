@@ -456,6 +456,29 @@ Status Agent::Reset(const Volume& volume) {
   return Store();
 }
 
+Status Agent::Want(const Volume& volume) {
+  PP_ASSIGN_OR_RETURN(const auto lock, LockState());
+  PP_RETURN_IF_ERROR(Load());
+  state_[volume.serial].released = false;
+  return Store();
+}
+
+Status Agent::Release(const Volume& volume) {
+  PP_ASSIGN_OR_RETURN(const auto lock, LockState());
+  PP_RETURN_IF_ERROR(Load());
+  Record& record = state_[volume.serial];
+  record.released = true;
+  // The pause was for the attempt that succeeded: who asks for the volume again need not wait.
+  if (record.phase == Phase::kMounted) record.next_ms = record.delay_ms = 0;
+  if (record.phase != Phase::kGivenUp) record.phase = Phase::kIdle;
+  return Store();
+}
+
+Result<Record> Agent::Look(const Volume& volume) {
+  PP_RETURN_IF_ERROR(Load());
+  return state_[volume.serial];
+}
+
 Result<std::vector<std::string>> Agent::Describe() {
   PP_RETURN_IF_ERROR(Load());
   PP_ASSIGN_OR_RETURN(const auto mounts, system_.Mounts());

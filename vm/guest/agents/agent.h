@@ -46,6 +46,12 @@ class Agent {
   Result<Outcome> Unmount(const Volume& volume);
   // Forgets what went wrong with a volume, and that it was to stay unmounted.
   Status Reset(const Volume& volume);
+  // For who is told from outside when to mount and when to unmount (vm/guest/csi). From now on the
+  // volume is to be mounted, or to be let alone; what was given up stays so.
+  Status Want(const Volume& volume);
+  Status Release(const Volume& volume);
+  // What is remembered of a volume.
+  Result<Record> Look(const Volume& volume);
   // One line for each volume: what is remembered, and what is mounted.
   Result<std::vector<std::string>> Describe();
 
