@@ -71,13 +71,13 @@ struct Course {
   uint64_t mounts = 0;
   uint64_t rounds = kRoundsMin;
   uint64_t period_s = 0;
-  uint64_t pause_s = 2;
+  uint64_t pause_s = 2;  // half of what is between two attempts, so that all gaps are alike
   uint64_t poll_s = 10;
   bool reattached = false;
   bool finite = false;  // it gave up, without a word
 
   uint64_t Attempts() const { return failures + mounts; }
-  uint64_t RoundS() const { return poll_s + pause_s * (failures + 2 * mounts); }
+  uint64_t RoundS() const { return poll_s + 2 * pause_s * Attempts(); }
 };
 
 // One row of attempts and then silence.

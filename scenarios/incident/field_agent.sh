@@ -10,8 +10,8 @@
 #   field_agent.sh never       the same without the copy: the disk is never recognised
 #   field_agent.sh reference   the reference agent in its place
 #
-# SERIAL: of the disk. TARGET: where it is mounted. OPTIONS: of the mount. PAUSE: seconds between
-# mounts. POLL: seconds between two looks at whether the disk has gone.
+# SERIAL: of the disk. TARGET: where it is mounted. OPTIONS: of the mount. PAUSE: half the seconds
+# between mounts. POLL: seconds between two looks at whether the disk has gone.
 set -u
 
 find_disk() {
@@ -41,7 +41,7 @@ round() {
   i=0
   while [ $i -lt "$FAILURES" ]; do
     mount -t ext4 -o "$OPTIONS" "/dev/$disk" "$TARGET"
-    sleep "$PAUSE"
+    sleep $((2 * PAUSE))
     i=$((i + 1))
   done
   i=0
