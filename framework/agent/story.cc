@@ -41,9 +41,11 @@ class Teller {
       TakeFault(event);
     } else if (event.has_program() && std::count(event.program().disk().begin(),
                                                  event.program().disk().end(), disk_.disk) > 0) {
-      const ProgramRun& run = event.program();
-      if (Overwrites(run) || Repairs(run)) {
-        disk_.changed_ns.push_back(std::max(now_ns_, run.end_ns()));
+      TakeProgram(event.program());
+    } else if (event.has_bytes() && event.bytes().disk() == disk_.disk) {
+      // A repair that wrote nothing has changed nothing. What it wrote may be noted late.
+      if (event.bytes().bytes_written() > 0 && repaired_ns_) {
+        disk_.changed_ns.push_back(*repaired_ns_);
       }
     } else if (event.has_life() && own) {
       TakeLife(event.life());
@@ -129,6 +131,11 @@ class Teller {
     mounted_since_.reset();
   }
 
+  void TakeProgram(const ProgramRun& run) {
+    if (Overwrites(run)) disk_.changed_ns.push_back(std::max(now_ns_, run.end_ns()));
+    if (Repairs(run)) repaired_ns_ = std::max(now_ns_, run.end_ns());
+  }
+
   void TakeDisk(const DiskChange& change) {
     if (change.kind() == DiskChange::CONTENT) return NewReason();
     if (change.kind() == DiskChange::ATTACHED) {
@@ -172,6 +179,7 @@ class Teller {
   DiskStory& disk_;
   std::optional<Episode> open_;
   std::optional<uint64_t> mounted_since_;
+  std::optional<uint64_t> repaired_ns_;  // end of the last repair
   bool gave_up_ = false;
   uint64_t gave_up_ns_ = 0;
   bool restarted_ = false;

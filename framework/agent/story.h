@@ -63,7 +63,7 @@ struct DiskStory {
   std::vector<Episode> episodes;
   std::vector<Fault> faults;
   std::vector<const TimelineEvent*> alerts;  // of this agent about this disk
-  // When somebody may have changed what it holds: a step, a mkfs, an fsck that repairs.
+  // When somebody may have changed what it holds: a step, a mkfs, an fsck that wrote.
   std::vector<uint64_t> changed_ns;
 
   // "pvc-0001 (disk vol)".

@@ -189,25 +189,29 @@ TEST(AgentContract, AlertBehindAMountThatSucceeded) {
             PropertyReport::HOLDS);
 }
 
-// A refusal is answered by a repair or a format that was allowed; then the kernel may be asked
-// again.
+// A refusal is answered by a repair that was allowed; then the kernel may be asked again. One that
+// wrote nothing is no answer.
 TEST(AgentContract, RefusedAgainBehindARepair) {
   Contract contract;
   contract.set_fsck_allowed(true);
-  Script script(1);
-  script.AddDisk("vol", DiskChange::DAMAGED);
-  script.Start();
-  double gap = 2;
-  for (int i = 0; i < 3; ++i) {
-    script.Mount("vol", EUCLEAN);
-    script.Run({"/usr/sbin/e2fsck", "-p", "/dev/vda"}, "vol");
-    script.Wait(gap);
-    gap *= 2;
+  for (const bool writes : {true, false}) {
+    Script script(1);
+    script.AddDisk("vol", DiskChange::DAMAGED);
+    script.Start();
+    double gap = 2;
+    for (int i = 0; i < 4; ++i) {
+      script.Mount("vol", EUCLEAN);
+      script.Run({"/usr/sbin/e2fsck", "-p", "/dev/vda"}, "vol");
+      if (writes) script.Written("vol", 4096);
+      script.Wait(gap);
+      gap *= 2;
+    }
+    script.Mount("vol", 0);
+    script.Wait(100);
+    const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
+    EXPECT_EQ(Property(report, PERMANENT_NOT_RETRIED).verdict(),
+              writes ? PropertyReport::HOLDS : PropertyReport::VIOLATED);
   }
-  script.Mount("vol", 0);
-  script.Wait(100);
-  const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
-  EXPECT_EQ(Property(report, PERMANENT_NOT_RETRIED).verdict(), PropertyReport::HOLDS);
 }
 
 TEST(AgentContract, LostEventsMakeEverythingUnknown) {
