@@ -225,8 +225,9 @@ void AddIncident(CLI::App& app, IncidentArguments& incident, int& status) {
   CLI::App* import = command->add_subcommand(
       "import", "say what happened to the disks in a kernel log, and write a scenario of it");
   import
-      ->add_option("klog", incident.klog,
-                   "dmesg in any of its forms, journalctl -k, a journal export, or syslog; - is stdin")
+      ->add_option(
+          "klog", incident.klog,
+          "dmesg in any of its forms, journalctl -k, a journal export, or syslog; - is stdin")
       ->required();
   import->add_option("--out", incident.out,
                      "folder to write scenario and signature of the worst device to");

@@ -44,9 +44,8 @@ bool IsPartOf(const Layer& layer, const std::string& disk) {
 // The disk that has this one for a part of its layers; null: none.
 const Disk* DiskMadeOf(const Validation& v, const Disk& part) {
   for (const Disk& disk : v.scenario.disk()) {
-    const bool uses =
-        std::any_of(disk.layer().begin(), disk.layer().end(),
-                    [&](const Layer& layer) { return IsPartOf(layer, part.name()); });
+    const bool uses = std::any_of(disk.layer().begin(), disk.layer().end(),
+                                  [&](const Layer& layer) { return IsPartOf(layer, part.name()); });
     if (uses) return &disk;
   }
   return nullptr;
@@ -338,12 +337,13 @@ void CheckIoError(const Validation& v, const Disk& disk, const IoErrorFault& fau
                                "done what was not; make a layer above it flakey with error_writes",
                                IoErrorFault::Op_Name(fault.op()), logged->name()));
   } else if (ReadsBeforeWrites(*logged, disk)) {
-    v.reporter.Add(node.Locate(IoErrorFault::kOpFieldNumber),
-                   fmt::format("op READ below the snapshot layer of disk {}, which reads what it is "
-                               "about to change and is invalid when that fails: the log above it "
-                               "would show as done what was not; leave the snapshot out, or make a "
-                               "layer above the log fail",
-                               logged->name()));
+    v.reporter.Add(
+        node.Locate(IoErrorFault::kOpFieldNumber),
+        fmt::format("op READ below the snapshot layer of disk {}, which reads what it is "
+                    "about to change and is invalid when that fails: the log above it "
+                    "would show as done what was not; leave the snapshot out, or make a "
+                    "layer above the log fail",
+                    logged->name()));
   }
 }
 

@@ -17,12 +17,19 @@ struct FlagName {
   const char* name;
 };
 // include/uapi/linux/mount.h
-constexpr FlagName kMountFlags[] = {
-    {1, "ro"},        {2, "nosuid"},        {4, "nodev"},       {8, "noexec"},
-    {16, "sync"},     {128, "dirsync"},     {1024, "noatime"},  {2048, "nodiratime"},
-    {1 << 21, "relatime"}, {1 << 24, "strictatime"}, {1 << 25, "lazytime"}};
-constexpr FlagName kAttributes[] = {{1, "ro"},      {2, "nosuid"},    {4, "nodev"},
-                                    {8, "noexec"},  {0x10, "noatime"}, {0x80, "nodiratime"}};
+constexpr FlagName kMountFlags[] = {{1, "ro"},
+                                    {2, "nosuid"},
+                                    {4, "nodev"},
+                                    {8, "noexec"},
+                                    {16, "sync"},
+                                    {128, "dirsync"},
+                                    {1024, "noatime"},
+                                    {2048, "nodiratime"},
+                                    {1 << 21, "relatime"},
+                                    {1 << 24, "strictatime"},
+                                    {1 << 25, "lazytime"}};
+constexpr FlagName kAttributes[] = {{1, "ro"},     {2, "nosuid"},     {4, "nodev"},
+                                    {8, "noexec"}, {0x10, "noatime"}, {0x80, "nodiratime"}};
 constexpr uint64_t kRemount = 32;
 // MS_BIND, MS_MOVE, and the changes of propagation.
 constexpr uint64_t kBindOrMove = 4096 | 8192 | (0xfULL << 17);
@@ -147,8 +154,8 @@ void TimelineBuilder::TakeNote(const TraceLine& line) {
   const uint64_t at_ns = line.at_ns;
   *event = note;
   event->set_at_ns(at_ns);
-  if (note.has_life() && (note.life().kind() == AgentLife::STARTED ||
-                          note.life().kind() == AgentLife::RESTARTED)) {
+  if (note.has_life() &&
+      (note.life().kind() == AgentLife::STARTED || note.life().kind() == AgentLife::RESTARTED)) {
     agent_of_[note.pid()] = note.agent();
   }
   if (!note.has_disk()) return;
@@ -371,8 +378,8 @@ void TimelineBuilder::Program(const TraceLine& line) {
     execs_.erase(called);
   }
   for (const auto& [device, disk] : disk_of_) {
-    const bool named = std::any_of(
-        program.argv().begin(), program.argv().end(), [&](const std::string& word) {
+    const bool named =
+        std::any_of(program.argv().begin(), program.argv().end(), [&](const std::string& word) {
           return word == device || (device.starts_with("/dev/") && word.ends_with("=" + device));
         });
     if (named && std::count(program.disk().begin(), program.disk().end(), disk) == 0) {
@@ -456,10 +463,9 @@ Timeline TimelineBuilder::Finish(uint64_t begin_ns, uint64_t end_ns) {
     }
     if (event.has_mount() && event.mount().end_ns() == 0) event.mutable_mount()->set_end_ns(end_ns);
   }
-  std::stable_sort(timeline_.mutable_event()->begin(), timeline_.mutable_event()->end(),
-                   [](const TimelineEvent& a, const TimelineEvent& b) {
-                     return a.at_ns() < b.at_ns();
-                   });
+  std::stable_sort(
+      timeline_.mutable_event()->begin(), timeline_.mutable_event()->end(),
+      [](const TimelineEvent& a, const TimelineEvent& b) { return a.at_ns() < b.at_ns(); });
   return std::move(timeline_);
 }
 

@@ -77,17 +77,17 @@ class TimelineBuilder {
   void Acted(const std::string& agent, uint64_t at_ns);
 
   Timeline timeline_;
-  std::map<uint32_t, std::string> agent_of_;      // thread or process
-  std::map<uint32_t, int> calls_;                 // thread: its mount or unmount that has not returned
+  std::map<uint32_t, std::string> agent_of_;  // thread or process
+  std::map<uint32_t, int> calls_;             // thread: its mount or unmount that has not returned
   std::map<uint32_t, std::pair<std::string, std::vector<std::string>>> execs_;
-  std::map<uint32_t, int> running_;               // process: the event of its program
-  std::map<uint32_t, std::string> fsopens_;       // thread: type
+  std::map<uint32_t, int> running_;          // process: the event of its program
+  std::map<uint32_t, std::string> fsopens_;  // thread: type
   std::map<FdKey, FsContext> contexts_;
-  std::map<uint32_t, FdKey> fsconfigs_;           // thread: a create that has not returned
+  std::map<uint32_t, FdKey> fsconfigs_;  // thread: a create that has not returned
   std::map<uint32_t, FdKey> fsmounts_;
-  std::map<FdKey, int> detached_mounts_;          // descriptor of fsmount: the attempt
+  std::map<FdKey, int> detached_mounts_;  // descriptor of fsmount: the attempt
   std::map<uint32_t, std::pair<int, std::string>> moves_;
-  std::map<std::string, std::string> disk_of_;    // device to disk
+  std::map<std::string, std::string> disk_of_;  // device to disk
   std::vector<Mounted> mounted_;
   std::set<std::pair<std::string, std::pair<std::string, uint64_t>>> made_;  // agent, device, inode
   std::map<std::string, uint64_t> last_action_;

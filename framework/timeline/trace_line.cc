@@ -70,10 +70,12 @@ std::vector<Probe> Probes() {
 }
 
 std::vector<std::string> TraceEvents() {
-  return {"syscalls/sys_exit_mount",    "syscalls/sys_exit_umount",   "syscalls/sys_exit_fsopen",
-          "syscalls/sys_exit_fsconfig", "syscalls/sys_exit_fsmount",  "syscalls/sys_exit_move_mount",
-          "sched/sched_process_exec",   "sched/sched_process_fork",   "sched/sched_process_exit",
-          "printk/console",             "ext4/ext4_unlink_enter",     "ext4/ext4_allocate_inode"};
+  return {"syscalls/sys_exit_mount",   "syscalls/sys_exit_umount",
+          "syscalls/sys_exit_fsopen",  "syscalls/sys_exit_fsconfig",
+          "syscalls/sys_exit_fsmount", "syscalls/sys_exit_move_mount",
+          "sched/sched_process_exec",  "sched/sched_process_fork",
+          "sched/sched_process_exit",  "printk/console",
+          "ext4/ext4_unlink_enter",    "ext4/ext4_allocate_inode"};
 }
 
 std::optional<TraceLine> ParseTraceLine(std::string_view line) {

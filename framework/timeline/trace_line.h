@@ -31,10 +31,10 @@ std::vector<std::string> TraceEvents();
 
 struct TraceLine {
   uint32_t thread = 0;
-  uint32_t process = 0;      // thread group; the thread itself where the kernel did not know
-  uint64_t at_ns = 0;        // in steps of a microsecond
-  std::string_view event;    // "mount", "sched_process_fork", "sys_mount" of "sys_mount -> 0x0"
-  std::string_view rest;     // behind "event: ", or behind "-> "
+  uint32_t process = 0;    // thread group; the thread itself where the kernel did not know
+  uint64_t at_ns = 0;      // in steps of a microsecond
+  std::string_view event;  // "mount", "sched_process_fork", "sys_mount" of "sys_mount -> 0x0"
+  std::string_view rest;   // behind "event: ", or behind "-> "
 };
 
 // Nothing for what is no such line: headings, the second line of a text with line breaks.

@@ -18,8 +18,7 @@ class Script {
   explicit Script(uint64_t seed);
 
   // "vol" has serial "pvc-vol" and is /dev/vda, the next /dev/vdb...
-  void AddDisk(const std::string& name,
-               DiskChange::Content content = DiskChange::FILE_SYSTEM);
+  void AddDisk(const std::string& name, DiskChange::Content content = DiskChange::FILE_SYSTEM);
   void Tell(const std::string& disk, const std::string& at,
             const std::vector<std::string>& options = {});
   void Start(const std::string& agent = "a");

@@ -38,7 +38,7 @@ void ExpectComments(const FileDescriptor* file) {
       os::ReadFile(std::string(PLUGPULL_SOURCE_DIR) + "/" + file->name(), Mebibytes(1));
   ASSERT_TRUE(text.ok()) << text.error().ToString();
   const RE2 field_start(
-      R"(\s*(optional|repeated|uint32|uint64|string|bytes|[A-Z]\w+)\s+[\w.]+(\s+\w+)?\s*=\s*\d+.*)");
+      R"(\s*(optional|repeated|bool|uint32|uint64|string|bytes|[A-Z]\w+)\s+[\w.]+(\s+\w+)?\s*=\s*\d+.*)");
   std::istringstream lines(*text);
   int fields = 0;
   int number = 0;

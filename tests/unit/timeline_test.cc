@@ -55,7 +55,8 @@ TEST(TraceLine, TakesALineApart) {
   EXPECT_EQ(line->at_ns, 14'449'817'000u);
   EXPECT_EQ(line->event, "console");
   EXPECT_EQ(line->rest, "EXT4-fs (vda): x -> y");
-  const auto exit = ParseTraceLine("mount-9 (-------) [000] ...1. 1.000001: sys_mount -> 0xffffffea");
+  const auto exit =
+      ParseTraceLine("mount-9 (-------) [000] ...1. 1.000001: sys_mount -> 0xffffffea");
   ASSERT_TRUE(exit);
   EXPECT_EQ(exit->process, 9u);
   EXPECT_EQ(exit->event, "sys_mount");
@@ -63,10 +64,9 @@ TEST(TraceLine, TakesALineApart) {
 }
 
 TEST(TraceLine, NothingOfWhatIsNone) {
-  for (const char* text :
-       {"", "# tracer: nop", "of marker", "x-1 (1) [0", "x-1 (1) [000] ..... : a: b",
-        "x-y (1) [000] ..... 1.2: a: b", ") [", "(1) [000] ..... 1.2: a: b",
-        "x-1 (1) [000] ..... 1.2: nothing"}) {
+  for (const char* text : {"", "# tracer: nop", "of marker", "x-1 (1) [0",
+                           "x-1 (1) [000] ..... : a: b", "x-y (1) [000] ..... 1.2: a: b", ") [",
+                           "(1) [000] ..... 1.2: a: b", "x-1 (1) [000] ..... 1.2: nothing"}) {
     EXPECT_FALSE(ParseTraceLine(text)) << text;
   }
   EXPECT_EQ(ParseLost("CPU:1 [LOST 12 EVENTS]"), 12u);
@@ -75,9 +75,8 @@ TEST(TraceLine, NothingOfWhatIsNone) {
 }
 
 TEST(TraceLine, Fields) {
-  const auto fields =
-      FieldsOf("(f+0x0/0x1) path=\"/a b=c\" p0=0x1 a0=\"x=\" p1=0x0 a1=(fault)",
-               {"path", "p0", "a0", "p1", "a1", "none"});
+  const auto fields = FieldsOf("(f+0x0/0x1) path=\"/a b=c\" p0=0x1 a0=\"x=\" p1=0x0 a1=(fault)",
+                               {"path", "p0", "a0", "p1", "a1", "none"});
   EXPECT_EQ(fields[0], "/a b=c");
   EXPECT_EQ(fields[1], "0x1");
   EXPECT_EQ(fields[2], "x=");
@@ -94,8 +93,10 @@ TEST(TimelineBuilder, RecordedTrace) {
       os::ReadFile(PLUGPULL_SOURCE_DIR "/tests/golden/timeline/mounts_6.1.trace", Bytes(1 << 20));
   ASSERT_TRUE(text.ok());
   TimelineBuilder builder;
-  builder.TakeLine(Line(1, 1, "tracing_mark_write: " + NoteText(Attached("vol", {"/dev/vda", "254:0"}))));
-  builder.TakeLine(Line(1, 2, "tracing_mark_write: " + NoteText(Attached("bad", {"/dev/vdb", "254:16"}))));
+  builder.TakeLine(
+      Line(1, 1, "tracing_mark_write: " + NoteText(Attached("vol", {"/dev/vda", "254:0"}))));
+  builder.TakeLine(
+      Line(1, 2, "tracing_mark_write: " + NoteText(Attached("bad", {"/dev/vdb", "254:16"}))));
   builder.TakeLine(Line(1, 3, "tracing_mark_write: " + NoteText(Started("sh", 81))));
   std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) builder.TakeLine(line);
@@ -137,8 +138,9 @@ TEST(TimelineBuilder, RecordedTrace) {
   EXPECT_EQ(unmounts[1].error_number(), EINVAL);
   EXPECT_EQ(removed, 0);  // it had made what it removed
   EXPECT_EQ(written, std::vector<std::string>{"bad"});
-  EXPECT_EQ(programs, (std::vector<std::string>{"sh", "mkdir", "mount", "mkdir", "sync", "rm", "umount",
-                                                "mount", "mount", "dd", "umount", "sh", "cat"}));
+  EXPECT_EQ(programs,
+            (std::vector<std::string>{"sh", "mkdir", "mount", "mkdir", "sync", "rm", "umount",
+                                      "mount", "mount", "dd", "umount", "sh", "cat"}));
 }
 
 TEST(TimelineBuilder, NewMountApi) {
@@ -184,9 +186,11 @@ TEST(TimelineBuilder, ChildrenBelongToTheirAgentAndOthersDoNot) {
   trace.Take(51, "sched_process_fork: comm=a pid=51 child_comm=a child_pid=52");
   trace.Take(1, "sched_process_fork: comm=i pid=1 child_comm=i child_pid=60");
   for (const uint32_t pid : {52u, 60u}) {
-    trace.Take(pid, "execve: (f) path=\"/sbin/mkfs.ext4\" p0=0x1 a0=\"mkfs.ext4\" p1=0x2 "
-                    "a1=\"/dev/vda\" p2=0x0 a2=(fault)");
-    trace.Take(pid, fmt::format("sched_process_exec: filename=/sbin/mke2fs pid={0} old_pid={0}", pid));
+    trace.Take(pid,
+               "execve: (f) path=\"/sbin/mkfs.ext4\" p0=0x1 a0=\"mkfs.ext4\" p1=0x2 "
+               "a1=\"/dev/vda\" p2=0x0 a2=(fault)");
+    trace.Take(pid,
+               fmt::format("sched_process_exec: filename=/sbin/mke2fs pid={0} old_pid={0}", pid));
     trace.Take(pid, "ext4_unlink_enter: dev 254,0 ino 13 size 3 parent 12");
     trace.Take(pid, fmt::format("sched_process_exit: comm=m pid={} prio=120", pid));
   }

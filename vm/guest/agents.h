@@ -82,7 +82,7 @@ class Agents {
   std::map<std::string, std::unique_ptr<Agent>> agents_;
   std::map<std::string, KnownDisk> disks_;
   uint64_t csi_steps_ = 0;
-  Status problem_;  // of Tend
+  Status problem_;         // of Tend
   uint64_t pause_ns_ = 0;  // of Pause, at most
 };
 

@@ -32,9 +32,7 @@ class Observer {
   // A disk whose traffic is counted from now on; `device`: its name in /sys/class/block.
   void Count(const std::string& disk, const std::string& device);
   void Forget(const std::string& disk) { counted_.erase(disk); }
-  void NamespaceEnded(const std::string& agent) {
-    builder_.NamespaceEnded(agent, MonotonicNs());
-  }
+  void NamespaceEnded(const std::string& agent) { builder_.NamespaceEnded(agent, MonotonicNs()); }
   // A counted disk has requests that are not answered yet.
   bool DisksAreBusy() const;
   uint64_t LastAction(const std::string& agent) const { return builder_.LastAction(agent); }
