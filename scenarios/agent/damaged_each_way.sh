@@ -3,7 +3,7 @@
 # The reference agent meets a disk that was damaged: one attempt at most, one alert, and nothing
 # made or repaired; the disk beside it is mounted all the same.
 #
-#   reference_damage.sh MOUNTED ERRNO     it must end mounted (yes, no), and say that errno
+#   damaged_each_way.sh MOUNTED ERRNO     it must end mounted (yes, no), and say that errno
 set -u
 work=/root/agent-damage
 rm -rf $work
