@@ -72,13 +72,15 @@ struct Course {
   uint64_t rounds = kRoundsMin;
   uint64_t period_s = 0;
   uint64_t pause_s = 2;  // half of what is between two attempts, so that all gaps are alike
-  uint64_t poll_s = 10;
+  uint64_t poll_s = 10;  // each look costs a process, and a warped hour is to take seconds
   bool reattached = false;
   bool finite = false;  // it gave up, without a word
 
   uint64_t Attempts() const { return failures + mounts; }
   uint64_t RoundS() const { return poll_s + 2 * pause_s * Attempts(); }
 };
+
+uint64_t PollS(uint64_t period_s) { return std::clamp<uint64_t>(period_s / 20, 1, 60); }
 
 // One row of attempts and then silence.
 Course FiniteCourse(const DeviceReport& report) {
@@ -116,11 +118,12 @@ Course LoopCourse(const DeviceReport& report, const DamageForm& form,
                                     : kTimedRounds;
   if (loop.period) {
     const auto period_s = static_cast<uint64_t>(std::llround(loop.period->median_s));
-    course.poll_s = std::clamp<uint64_t>(period_s / 20, 1, 10);
+    course.poll_s = PollS(period_s);
     course.pause_s = std::clamp<uint64_t>(period_s / 20, 1, 2);
     course.period_s = std::clamp(period_s, 2 * course.RoundS(), kPeriodMaxS);
   } else {
     course.period_s = course.reattached ? kHourS / course.rounds : kTimedPeriodS;
+    course.poll_s = PollS(course.period_s);
   }
   return course;
 }

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,12 +37,12 @@ constexpr size_t kAlertBytesMax = 300;
 constexpr size_t kLineBytesMax = 1 << 16;
 constexpr uint64_t kMillisecondNs = 1'000'000;
 constexpr uint64_t kStopNs = 5'000 * kMillisecondNs;
-// How long a trace may wait to be read, and an end or a count of bytes go unnoticed. Short while
+// How long an end or a count of bytes may go unnoticed that no trace tells of. Short while
 // something happens: a warped clock jumps to the next timer whenever a program waits for a disk,
-// and this is the timer that is always there.
+// and this is the timer that is always there. Long where every request wakes us.
 constexpr uint64_t kPauseMinNs = 2 * kMillisecondNs;
 constexpr uint64_t kPauseNs = 500 * kMillisecondNs;
-constexpr uint64_t kIdlePauseNs = 10'000 * kMillisecondNs;  // no agent runs
+constexpr uint64_t kPauseWarpedNs = 10'000 * kMillisecondNs;
 constexpr uint64_t kSpinNs = kMillisecondNs;
 constexpr Bytes kSmallFileMax(1 << 20);
 constexpr int kNotStarted = 127;
@@ -158,6 +159,7 @@ Status Agents::Note(TimelineEvent event) {
   if (!observer_) {
     PP_RETURN_IF_ERROR(MountCgroups());
     PP_ASSIGN_OR_RETURN(observer_, Observer::Start());
+    if (ClockIsWarped()) PP_RETURN_IF_ERROR(observer_->WatchRequests());
     SetOrphanSink([this](pid_t pid, int status) { Ended(pid, status); });
   }
   if (event.disk().kind() == DiskChange::DETACHED) {
@@ -252,6 +254,7 @@ Status Agents::Launch(Agent& agent, AgentLife::Kind kind) {
                 argv_pointers.data(), environment_pointers.data());
   }
   agent.pid = pid;
+  agent.process = os::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   agent.start_again_ns.reset();
   Status joined = Join(agent.step.name(), pid);
   if (joined.ok()) {
@@ -284,6 +287,7 @@ void Agents::Ended(pid_t pid, int status) {
     }
     if (agent->pid != pid) continue;
     agent->pid = -1;
+    agent->process.Reset();
     ReadOutput(*agent);
     Alerts(*agent, true);
     const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -352,9 +356,8 @@ void Agents::Tend() {
     return;
   }
   // Its own notes come back through the trace once: that is no news.
-  const bool any_runs = std::any_of(agents_.begin(), agents_.end(),
-                                    [](const auto& agent) { return agent.second->pid >= 0; });
-  pause_ns_ = *drained ? kPauseMinNs : std::min(2 * pause_ns_, any_runs ? kPauseNs : kIdlePauseNs);
+  pause_ns_ =
+      *drained ? kPauseMinNs : std::min(2 * pause_ns_, ClockIsWarped() ? kPauseWarpedNs : kPauseNs);
 }
 
 void Agents::Pause(uint64_t ns) {
@@ -364,6 +367,7 @@ void Agents::Pause(uint64_t ns) {
       const uint64_t now = MonotonicNs();
       ns = std::min(ns, *agent->start_again_ns - std::min(now, *agent->start_again_ns));
     }
+    if (agent->process.valid()) fds.push_back({agent->process.get(), POLLIN, 0});
     if (agent->output.valid()) fds.push_back({agent->output.get(), POLLIN, 0});
     if (agent->kubelet) fds.push_back({agent->kubelet->fd(), POLLIN, 0});
   }
@@ -373,6 +377,9 @@ void Agents::Pause(uint64_t ns) {
     while (MonotonicNs() < until) ::sched_yield();
     pause_ns_ = kPauseMinNs;
     return;
+  }
+  if (observer_ && observer_->requests_fd() >= 0) {
+    fds.push_back({observer_->requests_fd(), POLLIN, 0});
   }
   ns = std::min(ns, pause_ns_);
   timespec wait{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};

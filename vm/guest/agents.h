@@ -50,6 +50,7 @@ class Agents {
     AgentStep step;
     regex_t alert{};
     pid_t pid = -1;  // -1: it does not run
+    os::Fd process;  // pidfd of pid: readable when that has ended
     os::Fd output;
     std::string line;  // of its output, not yet ended
     uint32_t restarts = 0;

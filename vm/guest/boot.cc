@@ -118,6 +118,17 @@ Status LoadModules() {
   return first_problem;
 }
 
+void QuietHousekeeping() {
+  // Documentation/admin-guide/sysctl/vm.rst: kcompactd wakes up twice a second unless it is told
+  // not to compact ahead; statistics are folded once a second.
+  const std::pair<const char*, std::string_view> settings[] = {
+      {"/proc/sys/vm/compaction_proactiveness", "0"}, {"/proc/sys/vm/stat_interval", "120"}};
+  for (const auto& [path, value] : settings) {
+    const os::Fd fd(::open(path, O_WRONLY | O_CLOEXEC));
+    if (fd.valid()) (void)!::write(fd.get(), value.data(), value.size());
+  }
+}
+
 void ConsoleLine(std::string_view text) {
   const std::string line = fmt::format("plugpull-guest: {}\n", text);
   (void)!::write(STDERR_FILENO, line.data(), line.size());

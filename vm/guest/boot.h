@@ -35,6 +35,10 @@ void SetEnvironment();
 // have all built in.
 Status LoadModules();
 
+// Makes the kernel's housekeeping rarer: each of its timers is a moment at which a warped clock
+// stops, and there are four of them a second. What a kernel does not have stays as it is.
+void QuietHousekeeping();
+
 // One line on the console, for whoever reads the console log: "plugpull-guest: TEXT".
 void ConsoleLine(std::string_view text);
 

@@ -74,6 +74,7 @@ std::string Boot() {
   note(OpenConsole());
   SetEnvironment();
   note(LoadModules());
+  if (ClockIsWarped()) QuietHousekeeping();
   if (!problems.empty()) ConsoleLine(problems);
   return problems;
 }

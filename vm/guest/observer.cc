@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <ctime>
+#include <iterator>
 #include <sstream>
 
 #include "framework/os/file.h"
@@ -20,12 +22,15 @@ namespace {
 
 constexpr char kTracing[] = "/sys/kernel/tracing";
 constexpr char kInstance[] = "/sys/kernel/tracing/instances/plugpull";
+constexpr char kRequests[] = "/sys/kernel/tracing/instances/plugpull-requests";
+constexpr char kRequestsKib[] = "64";    // full is as good as not empty
 constexpr char kBufferKib[] = "8192";    // of each processor
 constexpr size_t kMarkerBytesMax = 900;  // a trace_marker write holds 1 KiB
 constexpr size_t kLineBytesMax = 1 << 16;
 constexpr int kReadsMax = 4096;         // at one go
 constexpr uint64_t kSectorBytes = 512;  // of /sys/block, whatever the device's are
 constexpr Bytes kSmallFileMax(1 << 20);
+constexpr size_t kStatBytesMax = 512;
 
 Status WriteTo(const std::string& path, const std::string& text, int flags = 0) {
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags));
@@ -43,10 +48,23 @@ Status MountTracefs() {
     return EnvironmentError(
         fmt::format("cannot mount tracefs on {}: {}", kTracing, os::ErrnoText(errno)));
   }
-  if (::mkdir(kInstance, 0700) != 0 && errno != EEXIST) {
-    return EnvironmentError(fmt::format("cannot make {}: {}", kInstance, os::ErrnoText(errno)));
-  }
   return OkStatus();
+}
+
+// A trace of its own (Documentation/trace/ftrace.rst, "Instances"), and its pipe.
+Result<os::Fd> MakeInstance(const std::string& path, const char* kib) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return EnvironmentError(fmt::format("cannot make {}: {}", path, os::ErrnoText(errno)));
+  }
+  PP_RETURN_IF_ERROR(WriteTo(path + "/buffer_size_kb", kib));
+  // Whoever polls the pipe is woken by the first event, and not by a buffer that is half full.
+  PP_RETURN_IF_ERROR(WriteTo(path + "/buffer_percent", "0"));
+  os::Fd pipe(::open((path + "/trace_pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!pipe.valid()) {
+    return EnvironmentError(
+        fmt::format("cannot open {}/trace_pipe: {}", path, os::ErrnoText(errno)));
+  }
+  return pipe;
 }
 
 Status SetProbes() {
@@ -108,18 +126,22 @@ uint64_t MonotonicNs() {
 Result<Observer> Observer::Start() {
   PP_RETURN_IF_ERROR(MountTracefs());
   const std::string instance = kInstance;
+  PP_ASSIGN_OR_RETURN(os::Fd pipe, MakeInstance(instance, kBufferKib));
   PP_RETURN_IF_ERROR(WriteTo(instance + "/trace_clock", "mono"));
-  PP_RETURN_IF_ERROR(WriteTo(instance + "/buffer_size_kb", kBufferKib));
   PP_RETURN_IF_ERROR(WriteTo(instance + "/options/record-tgid", "1"));
-  os::Fd pipe(::open((instance + "/trace_pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   os::Fd marker(::open((instance + "/trace_marker").c_str(), O_WRONLY | O_CLOEXEC));
-  if (!pipe.valid() || !marker.valid()) {
+  if (!marker.valid()) {
     return EnvironmentError("cannot open the trace: " + os::ErrnoText(errno));
   }
   Observer observer(std::move(pipe), std::move(marker));
   observer.begin_ns_ = MonotonicNs();
   PP_RETURN_IF_ERROR(SetProbes());
   return observer;
+}
+
+Status Observer::WatchRequests() {
+  PP_ASSIGN_OR_RETURN(requests_, MakeInstance(kRequests, kRequestsKib));
+  return WriteTo(std::string(kRequests) + "/events/block/block_rq_issue/enable", "1");
 }
 
 Status Observer::Note(const TimelineEvent& event) {
@@ -133,46 +155,70 @@ Status Observer::Note(const TimelineEvent& event) {
   return OkStatus();
 }
 
-void Observer::Count(const std::string& disk, const std::string& device) {
-  counted_[disk] = {device, 0, 0};
-  // What was moved before is none of the timeline's.
-  const auto stat = os::ReadFile("/sys/class/block/" + device + "/stat", kSmallFileMax);
-  if (!stat.ok()) return;
-  std::istringstream fields(*stat);
-  uint64_t skip = 0;
-  fields >> skip >> skip >> counted_[disk].read_sectors >> skip >> skip >> skip >>
-      counted_[disk].written_sectors;
+std::optional<Observer::Traffic> Observer::Look(Counted& counted) {
+  char text[kStatBytesMax];
+  ssize_t size = -1;
+  // Once with what is open, once more with what has the name now.
+  for (int i = 0; i < 2 && size <= 0; ++i) {
+    if (!counted.stat.valid()) {
+      const std::string path = "/sys/class/block/" + counted.device + "/stat";
+      counted.stat = os::Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!counted.stat.valid()) return std::nullopt;
+    }
+    size = ::pread(counted.stat.get(), text, sizeof text, 0);
+    if (size <= 0) counted.stat.Reset();
+  }
+  if (size <= 0) return std::nullopt;
+  // Documentation/block/stat.rst: read requests, merges, sectors, ticks; the same of writes; in
+  // flight.
+  uint64_t fields[9] = {};
+  size_t count = 0;
+  const char* at = text;
+  const char* const end = text + size;
+  while (count < std::size(fields)) {
+    while (at < end && *at == ' ') ++at;
+    const auto [behind, error] = std::from_chars(at, end, fields[count]);
+    if (error != std::errc()) return std::nullopt;
+    at = behind;
+    ++count;
+  }
+  return Traffic{fields[2], fields[6], fields[8]};
 }
 
-bool Observer::DisksAreBusy() const {
-  for (const auto& [disk, counted] : counted_) {
-    const auto inflight =
-        os::ReadFile("/sys/class/block/" + counted.device + "/inflight", kSmallFileMax);
-    if (!inflight.ok()) continue;
-    if (inflight->find_first_of("123456789") != std::string::npos) return true;
-  }
-  return false;
+void Observer::Count(const std::string& disk, const std::string& device) {
+  Counted& counted = counted_[disk];
+  counted = Counted();
+  counted.device = device;
+  // What was moved before is none of the timeline's.
+  const auto traffic = Look(counted);
+  if (!traffic) return;
+  counted.read_sectors = traffic->read_sectors;
+  counted.written_sectors = traffic->written_sectors;
+}
+
+bool Observer::DisksAreBusy() {
+  return std::any_of(counted_.begin(), counted_.end(), [](auto& disk) {
+    const auto traffic = Look(disk.second);
+    return traffic && traffic->in_flight > 0;
+  });
 }
 
 Result<bool> Observer::NoteBytes() {
   bool moved = false;
   for (auto& [disk, counted] : counted_) {
-    // Gone: a disk that was unplugged a moment ago.
-    const auto stat = os::ReadFile("/sys/class/block/" + counted.device + "/stat", kSmallFileMax);
-    if (!stat.ok()) continue;
-    std::istringstream fields(*stat);
-    uint64_t skip = 0;
-    uint64_t read = 0;
-    uint64_t written = 0;
-    fields >> skip >> skip >> read >> skip >> skip >> skip >> written;
-    if (read == counted.read_sectors && written == counted.written_sectors) continue;
+    const auto traffic = Look(counted);
+    if (!traffic) continue;  // unplugged a moment ago
+    if (traffic->read_sectors == counted.read_sectors &&
+        traffic->written_sectors == counted.written_sectors) {
+      continue;
+    }
     TimelineEvent event;
     BytesMoved& bytes = *event.mutable_bytes();
     bytes.set_disk(disk);
-    bytes.set_bytes_read((read - counted.read_sectors) * kSectorBytes);
-    bytes.set_bytes_written((written - counted.written_sectors) * kSectorBytes);
-    counted.read_sectors = read;
-    counted.written_sectors = written;
+    bytes.set_bytes_read((traffic->read_sectors - counted.read_sectors) * kSectorBytes);
+    bytes.set_bytes_written((traffic->written_sectors - counted.written_sectors) * kSectorBytes);
+    counted.read_sectors = traffic->read_sectors;
+    counted.written_sectors = traffic->written_sectors;
     PP_RETURN_IF_ERROR(Note(event));
     moved = true;
   }
@@ -220,6 +266,10 @@ Result<bool> Observer::ReadPipe() {
 }
 
 Result<bool> Observer::Drain() {
+  char skipped[16384];
+  for (int i = 0; i < kReadsMax && requests_.valid(); ++i) {
+    if (::read(requests_.get(), skipped, sizeof skipped) <= 0) break;
+  }
   PP_ASSIGN_OR_RETURN(const bool came, ReadPipe());
   PP_RETURN_IF_ERROR(NoteMounts());
   PP_ASSIGN_OR_RETURN(const bool moved, NoteBytes());
