@@ -14,9 +14,9 @@ usage: plugpull test [STAGE...] [-- CTEST-ARGUMENT...]
   sanitize  unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, all but those that
             drive guests and whole programs, write reports, or that fuzz runs
   smoke     guest tests: each boots a virtual machine
-  fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; needs clang
+  fuzz      every fuzzer for FUZZ_SECONDS (30), two at a time; needs clang
   nightly   everything that is too slow for CI: slow tests, all unit tests under the sanitizers, a
-            build without precompiled headers
+            build without precompiled headers, every fuzzer for FUZZ_SECONDS (300)
   tidy      clang-tidy
 Without a stage: format, unit, sanitize, smoke, fuzz.
 TEXT
@@ -110,7 +110,7 @@ stage_fuzz() {
     return
   fi
   make_target fuzz fuzzers || return
-  FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+  FUZZ_SECONDS=${FUZZ_SECONDS:-30}
   while read -r name bytes_max; do
     if (($(jobs -rp | wc -l) >= 2)); then wait -n || failed=1; fi
     fuzz "$name" "$bytes_max" </dev/null &
@@ -125,6 +125,7 @@ stage_nightly() {
   run_ctest release all -L '^nightly$' || failed=1
   UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
     run_ctest sanitize unit_tests -L '^unit$' -LE '^nightly$' || failed=1
+  FUZZ_SECONDS=${FUZZ_SECONDS:-300} stage_fuzz || failed=1
   return "$failed"
 }
 
