@@ -19,7 +19,8 @@ inline constexpr size_t kTextBytesMax = 4096;
 void CheckRules(const google::protobuf::Message& message, const SourceNode& source,
                 Reporter& reporter);
 
-// Whether authors write the field. False for Step.line, which is filled in when a file is read.
+// Whether authors write the field. False for Step.line and Scenario.agent_definition, which are
+// filled in.
 bool IsForAuthors(const google::protobuf::FieldDescriptor* field);
 
 // Says that `number` is out of the bounds of its field, and which these are.

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "framework/os/file.h"
+#include "framework/proto/agent_definition.pb.h"
 #include "framework/proto/options.pb.h"
 #include "framework/proto/scenario.pb.h"
 
@@ -25,10 +26,11 @@ void ForEachField(const Descriptor* message, const Visit& visit) {
   }
 }
 
-// scenario.proto, and what it imports of the language.
+// scenario.proto, what it imports of the language, and definitions of agents.
 const std::vector<const FileDescriptor*>& LanguageFiles() {
   static const std::vector<const FileDescriptor*> files = {Scenario::descriptor()->file(),
-                                                           CorruptStep::descriptor()->file()};
+                                                           CorruptStep::descriptor()->file(),
+                                                           AgentDefinition::descriptor()->file()};
   return files;
 }
 
