@@ -13,6 +13,11 @@
 namespace plugpull::agent {
 namespace {
 
+// A gap that is shorter than half of the one before has no jitter as its reason.
+constexpr double kResetMax = 0.5;
+// Shorter gaps are those of a program that tries again at once, not of a back-off.
+constexpr double kResetFromS = 1;
+
 using incident::Event;
 using incident::Failure;
 
@@ -47,9 +52,48 @@ Event EventAt(uint64_t ns, Event::Kind kind, uint64_t number) {
   return event;
 }
 
+// Of mounts that all succeed.
+std::string FlapWords(const Episode& episode) {
+  std::vector<double> periods;
+  for (size_t i = 1; i < episode.attempts.size(); ++i) {
+    periods.push_back(Seconds(episode.attempts[i].at_ns - episode.attempts[i - 1].at_ns));
+  }
+  if (periods.empty()) return {};
+  return fmt::format("cycle: mounted, unmounted; {} times, every {}", episode.attempts.size(),
+                     incident::DurationWords(Median(periods)));
+}
+
 }  // namespace
 
+std::string ResetWords(const Story& story, const Episode& episode) {
+  const auto gaps = episode.GapsSeconds();
+  std::vector<double> resets;
+  uint64_t by_restart = 0;
+  for (size_t i = 1; i < gaps.size(); ++i) {
+    if (gaps[i - 1] < kResetFromS || gaps[i] >= kResetMax * gaps[i - 1]) continue;
+    resets.push_back(Seconds(episode.attempts[i].at_ns));
+    // The agent may have died before the attempt that the shorter gap follows, or of it.
+    const uint64_t from = episode.attempts[i - 1].at_ns;
+    const uint64_t to = episode.attempts[i + 1].at_ns;
+    by_restart += std::any_of(story.timeline.event().begin(), story.timeline.event().end(),
+                              [&](const TimelineEvent& event) {
+                                return event.has_life() && event.agent() == story.agent &&
+                                       event.at_ns() >= from && event.at_ns() <= to &&
+                                       (event.life().kind() == AgentLife::STARTED ||
+                                        event.life().kind() == AgentLife::RESTARTED);
+                              });
+  }
+  if (resets.empty()) return {};
+  std::string words = "back-off begun anew " + incident::Plural(resets.size(), "time", "times");
+  std::vector<double> periods;
+  for (size_t i = 1; i < resets.size(); ++i) periods.push_back(resets[i] - resets[i - 1]);
+  if (!periods.empty()) words += ", every " + incident::DurationWords(Median(periods));
+  if (by_restart > 0) words += fmt::format(", {} of them by a restart", by_restart);
+  return words;
+}
+
 std::string LoopWords(const Story& story, const DiskStory& disk, const Episode& episode) {
+  if (episode.Failures() == 0) return FlapWords(episode);
   incident::VolumeHistory history;
   history.names = {disk.Name()};
   const uint64_t begin = episode.attempts.front().at_ns;

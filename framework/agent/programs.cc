@@ -55,4 +55,13 @@ bool Checks(const ProgramRun& run) {
   return name.starts_with("fsck") || name == "e2fsck";
 }
 
+std::string AttemptName(const ProgramRun& run) {
+  if (Checks(run)) return "fsck";
+  if (!Overwrites(run)) return {};
+  const std::string_view name = BaseName(run.path());
+  return name == "mke2fs" || name.starts_with("mkfs") ? "mkfs" : std::string(name);
+}
+
+std::string ProgramName(const ProgramRun& run) { return std::string(BaseName(run.path())); }
+
 }  // namespace plugpull::agent

@@ -66,8 +66,12 @@ std::string Lacking(const std::string& text, const DiskStory& disk, const Episod
 void JudgeAlerts(const Story& story, std::vector<PropertyReport>& reports) {
   Judgement judgement(ONE_ALERT);
   for (const auto& [name, disk] : story.disks) {
-    for (const Episode& episode : disk.episodes) {
+    for (size_t i = 0; i < disk.episodes.size(); ++i) {
+      const Episode& episode = disk.episodes[i];
       if (episode.end != Episode::End::kGaveUp) continue;
+      // Who was silent for long and then went on had not given up: SILENT_AFTER_GIVING_UP.
+      const bool went_on = i + 1 < disk.episodes.size() && disk.episodes[i + 1].after_giving_up;
+      if (!episode.alert_ns && went_on) continue;
       const uint64_t from = episode.attempts.front().at_ns;
       std::vector<const TimelineEvent*> alerts;
       for (const TimelineEvent* alert : disk.alerts) {

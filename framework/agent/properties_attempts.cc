@@ -17,12 +17,6 @@ constexpr size_t kGapsMin = 3;  // fewer say nothing of how they grow
 // fourfold from the first to the third, which leaves room for a jitter of a third.
 constexpr double kGrowthMin = 1.5;
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
 // Whether the gaps grow, up to a cap.
 bool Grow(const std::vector<double>& gaps, double cap_s) {
   if (gaps.size() < kGapsMin) return true;
@@ -31,17 +25,6 @@ bool Grow(const std::vector<double>& gaps, double cap_s) {
   const size_t half = (gaps.size() + 1) / 2;
   const std::vector<double> late(gaps.end() - static_cast<std::ptrdiff_t>(half), gaps.end());
   return Median(late) >= kGrowthMin * gaps.front();
-}
-
-std::string GapsWords(const std::vector<double>& gaps, double cap_s) {
-  std::string words = "gaps";
-  for (size_t i = 0; i < std::min(gaps.size(), kGapsShown); ++i) {
-    words += gaps[i] < 10 ? fmt::format(" {:.1f}", gaps[i]) : fmt::format(" {:.0f}", gaps[i]);
-  }
-  if (gaps.size() > kGapsShown) words += " ...";
-  words += " s";
-  if (gaps.size() >= kGapsMin) words += Grow(gaps, cap_s) ? ", growing" : ", not growing";
-  return words;
 }
 
 // "EINVAL 5 times, success 2 times".
@@ -68,16 +51,33 @@ std::string EpisodeWords(const Story& story, const DiskStory& disk, const Episod
   return words + "; " + ErrorsWords(episode);
 }
 
+// What a loop is, behind the words on its attempts.
+std::string LoopTail(const Story& story, const DiskStory& disk, const Episode& episode) {
+  std::string tail;
+  for (const std::string& words : {ResetWords(story, episode), LoopWords(story, disk, episode)}) {
+    if (!words.empty()) tail += "; " + words;
+  }
+  return tail;
+}
+
+// A loop that is slower than any gap may be looks like one giving up after the other, each by
+// silence alone. All attempts from the episode before `at` on, for as long as it goes on so.
+Episode SlowLoop(const DiskStory& disk, size_t at) {
+  Episode whole = disk.episodes[at - 1];
+  for (; at < disk.episodes.size() && disk.episodes[at].after_giving_up; ++at) {
+    if (disk.episodes[at - 1].alert_ns) break;
+    const auto& attempts = disk.episodes[at].attempts;
+    whole.attempts.insert(whole.attempts.end(), attempts.begin(), attempts.end());
+  }
+  return whole;
+}
+
 void JudgeBound(const Story& story, Judgement& judgement) {
   for (const auto& [name, disk] : story.disks) {
     for (const Episode& episode : disk.episodes) {
       std::string words = EpisodeWords(story, disk, episode);
       if (episode.attempts.size() > story.contract.attempts_max()) {
-        std::string loop = LoopWords(story, disk, episode);
-        if (loop.empty() && episode.Failures() == 0) {
-          loop = fmt::format("cycle: mounted, unmounted; {} times", episode.attempts.size());
-        }
-        if (!loop.empty()) words += "; " + loop;
+        words += LoopTail(story, disk, episode);
         judgement.Violated(words, name);
       } else if (episode.Failures() > 0) {
         judgement.Holds(words, name);
@@ -110,16 +110,20 @@ void JudgeGaps(const Story& story, Judgement& judgement) {
 // Silence after giving up, and whether a restart or a re-attachment ends it.
 void JudgeSilence(const Story& story, Judgement& silent, Judgement& terminal) {
   for (const auto& [name, disk] : story.disks) {
-    for (const Episode& episode : disk.episodes) {
+    for (size_t i = 0; i < disk.episodes.size(); ++i) {
+      const Episode& episode = disk.episodes[i];
       if (episode.after_giving_up) {
         const std::string why = episode.restarted     ? " after a restart"
                                 : episode.re_attached ? " after a re-attachment"
                                                       : "";
-        const std::string words =
+        std::string words =
             fmt::format("gave up on {} at {}, and mounted it again at {}{}: {} time{}", disk.Name(),
                         MomentWords(story, episode.gave_up_ns),
                         MomentWords(story, episode.attempts.front().at_ns), why,
                         episode.attempts.size(), episode.attempts.size() == 1 ? "" : "s");
+        const Episode whole = i > 0 ? SlowLoop(disk, i) : episode;
+        const std::string loop = LoopTail(story, disk, whole);
+        if (!loop.empty()) words += "; " + EpisodeWords(story, disk, whole) + loop;
         (why.empty() ? silent : terminal).Violated(words, name);
       }
       if (episode.end != Episode::End::kGaveUp) continue;
@@ -269,6 +273,27 @@ void JudgeTransients(const Story& story, Judgement& retried, Judgement& recovers
 
 }  // namespace
 
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::string GapsWords(const std::vector<double>& gaps, double cap_s) {
+  std::string words = "gaps";
+  for (size_t i = 0; i < std::min(gaps.size(), kGapsShown); ++i) {
+    words += gaps[i] < 10 ? fmt::format(" {:.1f}", gaps[i]) : fmt::format(" {:.0f}", gaps[i]);
+  }
+  if (gaps.size() > kGapsShown) words += " ...";
+  words += " s";
+  if (gaps.size() >= kGapsMin) {
+    words += Median(gaps) >= cap_s ? ", at the cap"
+             : Grow(gaps, cap_s)   ? ", growing"
+                                   : ", not growing";
+  }
+  return words;
+}
+
 void JudgeAttempts(const Story& story, std::vector<PropertyReport>& reports) {
   Judgement bound(BOUNDED_ATTEMPTS);
   Judgement gaps(GROWING_GAPS);
@@ -278,6 +303,7 @@ void JudgeAttempts(const Story& story, std::vector<PropertyReport>& reports) {
   Judgement recovers(RECOVERS);
   Judgement permanent(PERMANENT_NOT_RETRIED);
   JudgeBound(story, bound);
+  JudgeUnmountedWork(story, bound);
   JudgeGaps(story, gaps);
   JudgeSilence(story, silent, terminal);
   JudgeTransients(story, retried, recovers);

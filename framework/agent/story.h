@@ -91,7 +91,18 @@ std::string MomentWords(const Story& story, uint64_t at_ns);
 
 // The cycle of events that an episode repeats, in words: "cycle: not recognised, mounted; 12 of 12
 // whole cycles alike, every 30 s". Empty: none. Found by framework/incident, as in a field log.
+// Where only successes repeat there is a cycle too: "cycle: mounted, unmounted; 12 times, every 6
+// s".
 std::string LoopWords(const Story& story, const DiskStory& disk, const Episode& episode);
+
+// Gaps that grow, and then begin small again: "back-off begun anew 4 times, every 1 min, 3 of them
+// by a restart". Empty: it never is.
+std::string ResetWords(const Story& story, const Episode& episode);
+
+// "gaps 0.5 0.5 0.5 s, not growing"; `cap_s`: gaps that are this long need not grow.
+std::string GapsWords(const std::vector<double>& gaps, double cap_s);
+// In the middle of values that are in any order, at least one.
+double Median(std::vector<double> values);
 
 // Where a property stands after what was looked at so far: the first violation stays.
 class Judgement {
@@ -107,6 +118,9 @@ class Judgement {
  private:
   PropertyReport report_;
 };
+
+// Attempts that are no mounts, such as runs of fsck, with no mount between them: BOUNDED_ATTEMPTS.
+void JudgeUnmountedWork(const Story& story, Judgement& bound);
 
 // Each file's properties, in any order.
 void JudgeAttempts(const Story& story, std::vector<PropertyReport>& reports);

@@ -43,6 +43,9 @@ class TimelineBuilder {
   };
   std::vector<NewMount> TakeNewMounts();
 
+  // The declared disk that has this device ("/dev/vda", "253:0") now; empty: none.
+  std::string DiskOf(const std::string& device) const;
+
   // Ends the timeline; `begin_ns`, `end_ns`: what it covers.
   Timeline Finish(uint64_t begin_ns, uint64_t end_ns);
 
@@ -62,7 +65,6 @@ class TimelineBuilder {
 
   TimelineEvent* Add(const TraceLine& line);
   std::string AgentOf(const TraceLine& line) const;
-  std::string DiskOf(const std::string& device) const;
   void TakeNote(const TraceLine& line);
   void TakeCall(const TraceLine& line);
   void TakeReturn(const TraceLine& line);

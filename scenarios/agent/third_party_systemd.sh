@@ -10,6 +10,10 @@ set -eu
 kind=$1 serial=$2 target=$3
 
 if [ "${4:-}" != inside ]; then
+  # What the manager logs, out of the kernel's log into the output of this program.
+  cat /dev/kmsg | while IFS= read -r line; do
+    case $line in *";systemd["*) echo "${line#*;}" ;; esac
+  done &
   exec unshare --pid --mount --cgroup --ipc --uts --fork --kill-child \
     /bin/sh "$0" "$kind" "$serial" "$target" inside
 fi
@@ -65,5 +69,5 @@ UNIT
 [ "$kind" = mount ] || rm "$units/$name.mount"
 
 export container=plugpull
-exec /lib/systemd/systemd --system --unit=plugpull.target --log-level=info --log-target=console \
+exec /lib/systemd/systemd --system --unit=plugpull.target --log-level=info --log-target=kmsg \
   --show-status=no

@@ -168,6 +168,142 @@ std::vector<Broken> Attempting() {
   };
 }
 
+// Loops that never come to a mount.
+std::vector<Broken> NeverMounting() {
+  return {
+      {"checks for ever, looking in between", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 12; ++i) {
+           if (i > 0) s.Wait(49.7);
+           s.Run({"/sbin/fsck.ext4", "-n", "/dev/vda"}, "vol");
+           s.Wait(0.1);
+           s.Run({"/sbin/blkid", "/dev/vda"}, "vol");
+         }
+       },
+       "12 runs of fsck on pvc-vol (disk vol) in 550.2 s, with no mount between them; limit 5; "
+       "gaps 50 50 50 50 50 50 50 50 ... s, not growing; cycle: fsck, blkid; 11 of 11 whole cycles "
+       "alike, every 50 s"},
+      {"checks for ever, ten minutes apart, others in between", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 9; ++i) {
+           s.Run({"/sbin/fsck.ext4", "-n", "/dev/vda"}, "vol");
+           s.Wait(300);
+           s.Run({"/sbin/fsck.ext4", "-n", "/dev/vdb"}, "other");
+           s.Wait(299.8);
+         }
+       },
+       "cycle: fsck; 8 of 8 whole cycles alike, every 10 min"},
+      {"opens the disk for writing again and again", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 10; ++i) {
+           s.OpenForWrite("vol");
+           s.Wait(0.01);
+           s.OpenForWrite("vol");
+           s.WaitAbout(20);
+         }
+       },
+       "10 openings of pvc-vol (disk vol) for writing in"},
+      {"checks, dies and is restarted, over re-attachments", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 8; ++i) {
+           s.Run({"/sbin/e2fsck", "-n", "/dev/vda"}, "vol");
+           s.WaitAbout(20);
+           s.Detach("vol");
+           s.Attach("vol", i % 2 == 0 ? "vdx" : "vda");
+           s.Restart();
+         }
+       },
+       "cycle: fsck, re-attached, restarted; 7 of 7 whole cycles alike"},
+      {"checks many times between mounts that are few", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 3; ++i) {
+           for (int k = 0; k < 8; ++k) {
+             s.Run({"/sbin/e2fsck", "-n", "/dev/vda"}, "vol");
+             s.WaitAbout(10);
+           }
+           if (i < 2) s.Mount("vol", EIO);
+         }
+         s.AlertOn("vol", "EIO");
+         s.Wait(4000);
+       },
+       "8 runs of fsck"},
+  };
+}
+
+// The cycle and its period are named, whatever the loop looks like.
+std::vector<Broken> Cycling() {
+  return {
+      {"one attempt in ten minutes", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 12; ++i) {
+           if (i > 0) s.Wait(599.5);
+           s.Mount("vol", EIO);
+         }
+       },
+       "cycle: mount failed: read error; 12 whole cycles, every 10 min"},
+      {"one attempt in twenty minutes: each is a giving up", SILENT_AFTER_GIVING_UP,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 12; ++i) {
+           if (i > 0) s.Wait(1200);
+           s.Mount("vol", EIO);
+         }
+         s.Wait(100);
+       },
+       "12 whole cycles, every 20 min"},
+      {"slow, other disks in between", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         s.AddDisk("third");
+         for (int i = 0; i < 10; ++i) {
+           s.Mount("vol", EIO);
+           s.Wait(150);
+           s.Mount("third", 0);
+           s.Wait(70);
+           s.Unmount("third");
+           s.Wait(150);
+         }
+       },
+       "10 whole cycles, every 6 min"},
+      {"failure and success in turn", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::FILE_SYSTEM);
+         double gap = 10;
+         for (int i = 0; i < 8; ++i) {
+           s.Mount("vol", EINVAL);
+           s.Wait(gap);
+           s.Mount("vol", 0);
+           s.Wait(3);
+           s.Unmount("vol");
+           s.Wait(gap);
+           gap = std::min(gap * 2, 70.0);
+         }
+       },
+       "cycle: not recognised, mounted; 8 whole cycles, every 2 min"},
+      {"success alone", BOUNDED_ATTEMPTS, [](Script& s) { Flap(s, false); }, "12 times, every "},
+      {"back-off that a restart resets", BOUNDED_ATTEMPTS,
+       [](Script& s) {
+         StartOn(s, DiskChange::DAMAGED);
+         for (int i = 0; i < 5; ++i) {
+           for (const double gap : {1.0, 2.0, 4.0, 8.0, 16.0, 32.0}) {
+             s.Mount("vol", EIO);
+             s.Wait(gap);
+           }
+           s.Mount("vol", EIO);
+           s.Restart();
+         }
+       },
+       "back-off begun anew 4 times, every 64 s, 4 of them by a restart; cycle: mount failed: read "
+       "error"},
+  };
+}
+
 std::vector<Broken> Destroying() {
   return {
       {"reformats on magic zeroed", NO_FORMAT_WITHOUT_BLANK,
@@ -333,7 +469,9 @@ TEST_P(BrokenAgents, EachIsCaughtByItsPropertyAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BrokenAgents, ::testing::Values(Attempting, Destroying, Mounting));
+INSTANTIATE_TEST_SUITE_P(All, BrokenAgents,
+                         ::testing::Values(Attempting, NeverMounting, Cycling, Destroying,
+                                           Mounting));
 
 TEST(BrokenPair, TheOneThatComesSecondIsAccused) {
   Script script(1);

@@ -214,6 +214,100 @@ TEST(AgentContract, RefusedAgainBehindARepair) {
   }
 }
 
+// Attempts that are no mounts, by agents that go round no loop.
+TEST(AgentContract, WorkWithoutAMountThatHasAnEnd) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Script script(seed);
+    Contract contract;
+    contract.set_fsck_allowed(true);
+    script.AddDisk("vol", DiskChange::DAMAGED);
+    script.AddDisk("healthy");
+    script.AddDisk("fresh", DiskChange::BLANK);
+    script.Start();
+    // A poller that looks, finds nothing to do and says so once.
+    for (int i = 0; i < 100; ++i) {
+      script.Run({"/sbin/blkid", "-p", "/dev/vda"}, "vol");
+      script.Run({"/sbin/wipefs", "/dev/vda"}, "vol");
+      script.WaitAbout(10);
+    }
+    // Upkeep of a disk that lies idle.
+    for (int i = 0; i < 20; ++i) {
+      script.Run({"/sbin/e2fsck", "-fn", "/dev/vdb"}, "healthy");
+      script.WaitAbout(3600);
+    }
+    // A first format, with all that may be done to a blank disk.
+    script.Read("fresh", 64 << 20);
+    for (const char* program : {"blkdiscard", "wipefs", "sfdisk", "dd", "mkfs.ext4", "fsck.ext4"}) {
+      script.Run({program, "-a", "/dev/vdc"}, "fresh");
+    }
+    script.Mount("fresh", 0);
+    // What is mounted may be opened as often as one likes: to grow it, to set a label.
+    for (int i = 0; i < 20; ++i) {
+      script.OpenForWrite("fresh");
+      script.Wait(5);
+    }
+    // Two checks before each of five mounts; fsck runs e2fsck.
+    double gap = 2;
+    for (int i = 0; i < 5; ++i) {
+      script.Run({"/sbin/fsck", "-n", "/dev/vda"}, "vol", 0.5);
+      script.Run({"/sbin/e2fsck", "-p", "/dev/vda"}, "vol", 0.5);
+      script.Written("vol", 4096);
+      script.Mount("vol", EUCLEAN);
+      if (i < 4) script.WaitAbout(gap);
+      gap *= 2;
+    }
+    script.AlertOn("vol", "EUCLEAN");
+    script.Wait(4000);
+    const AgentReport report = JudgeAgent(script.Finish(), "a", contract);
+    EXPECT_NE(Property(report, BOUNDED_ATTEMPTS).verdict(), PropertyReport::VIOLATED)
+        << seed << ": " << Property(report, BOUNDED_ATTEMPTS).evidence();
+  }
+}
+
+// A new reason to try is one: the disk was changed from outside, or a fault cleared.
+TEST(AgentContract, WorkWithoutAMountForANewReason) {
+  Script script(1);
+  script.AddDisk("vol", DiskChange::DAMAGED);
+  script.Start();
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 0; k < 3; ++k) {
+      script.Run({"/sbin/fsck.ext4", "-n", "/dev/vda"}, "vol");
+      script.Wait(10);
+    }
+    script.Fault("vol", i % 2 == 0);
+  }
+  const AgentReport report = JudgeAgent(script.Finish(), "a", Contract());
+  const PropertyReport bound = Property(report, BOUNDED_ATTEMPTS);
+  EXPECT_EQ(bound.verdict(), PropertyReport::HOLDS) << bound.evidence();
+  EXPECT_NE(bound.evidence().find("3 runs of fsck on pvc-vol (disk vol)"), std::string::npos)
+      << bound.evidence();
+}
+
+// fsck starts e2fsck, and mkfs opens the disk a few times: one piece of work each.
+TEST(AgentContract, OnePieceOfWorkOfSeveralProcesses) {
+  Script script(1);
+  script.AddDisk("vol", DiskChange::DAMAGED);
+  script.Start();
+  for (int i = 0; i < 5; ++i) {
+    TimelineEvent& outer = script.Add();
+    outer.mutable_program()->set_path("/sbin/fsck");
+    outer.mutable_program()->add_argv("fsck");
+    outer.mutable_program()->add_argv("-n");
+    outer.mutable_program()->add_disk("vol");
+    outer.mutable_program()->set_end_ns(outer.at_ns() + 2 * kSecondNs);
+    script.OpenForWrite("vol");
+    script.Wait(0.1);
+    script.pid = 101;
+    script.Run({"/sbin/e2fsck", "-n", "/dev/vda"}, "vol", 1);
+    script.pid = 100;
+    script.Wait(20);
+  }
+  const PropertyReport bound =
+      Property(JudgeAgent(script.Finish(), "a", Contract()), BOUNDED_ATTEMPTS);
+  EXPECT_EQ(bound.verdict(), PropertyReport::HOLDS) << bound.evidence();
+  EXPECT_NE(bound.evidence().find("5 runs of fsck"), std::string::npos) << bound.evidence();
+}
+
 TEST(AgentContract, LostEventsMakeEverythingUnknown) {
   Script script(1);
   script.AddDisk("vol");

@@ -122,6 +122,9 @@ void MagicZeroed(Trial& trial, Violations& violations) {
   trial.disk().mount_error = EINVAL;
   trial.Run(kLongMs);
   if (trial.Count("mkfs") > 0) violations.insert("no_format_without_evidence");
+  if (trial.Count("check") > trial.config.volumes[0].limits.attempts_max) {
+    violations.insert("bounded");
+  }
 }
 
 // libblkid says so of the first sectors, and of a read error somewhere behind them it knows
@@ -238,6 +241,7 @@ const std::map<std::string_view, std::string>& BrokenProperty() {
       {"reformats-unrecognised", "no_format_without_evidence"},
       {"read-error-is-blank", "read_error_is_not_blank"},
       {"repairs-unasked", "no_unasked_repair"},
+      {"checks-for-ever", "bounded"},
       {"forgets-on-restart", "terminal_is_kept"},
       {"races", "single_flight"},
       {"detaches-busy", "busy_stays"},

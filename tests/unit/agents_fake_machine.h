@@ -164,6 +164,10 @@ class FakeSystem : public System {
     machine_.Do("fsck", disk.name);
     return 0;
   }
+  int Check(const Disk& disk) override {
+    machine_.Do("check", disk.name);
+    return EIO;
+  }
   int RemoveTree(const std::string& path, bool enter_mounts,
                  std::vector<std::string>& left) override {
     machine_.Do("remove", path);

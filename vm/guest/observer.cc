@@ -11,7 +11,10 @@
 #include <cerrno>
 #include <charconv>
 #include <ctime>
+#include <filesystem>
+#include <functional>
 #include <iterator>
+#include <set>
 #include <sstream>
 
 #include "framework/os/file.h"
@@ -31,6 +34,7 @@ constexpr int kReadsMax = 4096;         // at one go
 constexpr uint64_t kSectorBytes = 512;  // of /sys/block, whatever the device's are
 constexpr Bytes kSmallFileMax(1 << 20);
 constexpr size_t kStatBytesMax = 512;
+constexpr size_t kProcessesMax = 4096;
 
 Status WriteTo(const std::string& path, const std::string& text, int flags = 0) {
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags));
@@ -97,8 +101,10 @@ uint64_t NumberAt(const std::string& text, const std::string& key) {
 }
 
 // Options of the mount at `target` in a mountinfo (proc(5)): those of the mount, behind the target,
-// and those of the file system, at the end of the line.
-std::vector<std::string> OptionsAt(const std::string& mountinfo, const std::string& target) {
+// and those of the file system, at the end of the line. None when what is on top there is not what
+// `is_disk` says of its device number.
+std::vector<std::string> OptionsAt(const std::string& mountinfo, const std::string& target,
+                                   const std::function<bool(const std::string&)>& is_disk) {
   std::vector<std::string> options;
   std::istringstream lines(mountinfo);
   for (std::string line; std::getline(lines, line);) {
@@ -107,12 +113,28 @@ std::vector<std::string> OptionsAt(const std::string& mountinfo, const std::stri
     for (std::string word; words >> word;) fields.push_back(word);
     if (fields.size() < 10 || fields[4] != target) continue;
     options.clear();  // the last one is on top
+    if (!is_disk(fields[2])) continue;
     for (const std::string& list : {fields[5], fields.back()}) {
       std::istringstream parts(list);
       for (std::string part; std::getline(parts, part, ',');) options.push_back(part);
     }
   }
   return options;
+}
+
+// Processes, oldest first.
+std::vector<uint32_t> Processes() {
+  std::vector<uint32_t> pids;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename().string();
+    uint32_t pid = 0;
+    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size()) pids.push_back(pid);
+  }
+  std::sort(pids.begin(), pids.end());
+  if (pids.size() > kProcessesMax) pids.resize(kProcessesMax);
+  return pids;
 }
 
 }  // namespace
@@ -225,14 +247,35 @@ Result<bool> Observer::NoteBytes() {
   return moved;
 }
 
+// A mount is in the namespace of who made it. mount(8) has ended by now as a rule, and the
+// namespace may be neither ours nor be named anywhere; but whoever started it is in it, and lives.
+// So one process of each namespace is asked, the oldest first: a younger one may be a service that
+// was given a changed view of the same mounts.
+std::vector<std::string> Observer::OptionsInForce(
+    const timeline::TimelineBuilder::NewMount& mount) const {
+  const auto options_in = [&](uint32_t pid) -> std::vector<std::string> {
+    const auto mountinfo = os::ReadFile(fmt::format("/proc/{}/mountinfo", pid), kSmallFileMax);
+    if (!mountinfo.ok()) return {};
+    return OptionsAt(*mountinfo, mount.target, [&](const std::string& device) {
+      return builder_.DiskOf(device) == mount.disk;
+    });
+  };
+  auto options = options_in(mount.pid);
+  std::set<std::string> asked;
+  for (const uint32_t pid : options.empty() ? Processes() : std::vector<uint32_t>()) {
+    std::error_code error;
+    const auto space = std::filesystem::read_symlink(fmt::format("/proc/{}/ns/mnt", pid), error);
+    if (error || !asked.insert(space.string()).second) continue;
+    options = options_in(pid);
+    if (!options.empty()) break;
+  }
+  return options;
+}
+
 Status Observer::NoteMounts() {
   for (const auto& mount : builder_.TakeNewMounts()) {
-    // In the namespace of who mounted it, while he lives.
-    auto mountinfo = os::ReadFile(fmt::format("/proc/{}/mountinfo", mount.pid), kSmallFileMax);
-    if (!mountinfo.ok()) mountinfo = os::ReadFile("/proc/self/mountinfo", kSmallFileMax);
-    if (!mountinfo.ok()) return mountinfo.error();
-    const auto options = OptionsAt(*mountinfo, mount.target);
-    if (options.empty()) continue;
+    const auto options = OptionsInForce(mount);
+    if (options.empty()) continue;  // unmounted already, or its namespace has ended
     TimelineEvent event;
     MountInForce& in_force = *event.mutable_in_force();
     in_force.set_disk(mount.disk);

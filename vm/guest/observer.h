@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "framework/base/result.h"
 #include "framework/os/fd.h"
@@ -64,6 +65,8 @@ class Observer {
   Result<bool> ReadPipe();
   Result<bool> NoteBytes();
   Status NoteMounts();
+  // None: it is seen nowhere.
+  std::vector<std::string> OptionsInForce(const timeline::TimelineBuilder::NewMount& mount) const;
   void AddLost();
 
   os::Fd pipe_;

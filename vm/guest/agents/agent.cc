@@ -182,6 +182,9 @@ bool Agent::IsDue(Record& record) {
 
 Status Agent::Attempt(const Volume& volume, Record& record, const Disk& disk) {
   if (config_.settle > Millis(0) && !system_.Sleep(config_.settle)) return OkStatus();
+  const auto probe = [&] { return system_.ProbeDisk(disk); };
+  const auto scan = [&] { return system_.ScanDisk(disk, volume.scan_mib_max << 20); };
+  if (decisions_.OnlyChecks(probe, scan)) return CheckAgain(volume, record, disk);
   ++record.failures;
   record.phase = Phase::kTrying;
   record.delay_ms = decisions_.DelayAfter(volume.limits, record.failures, prng_).count();
@@ -195,6 +198,18 @@ Status Agent::Attempt(const Volume& volume, Record& record, const Disk& disk) {
   system_.Log(
       fmt::format("{} is mounted on {}: serial {}", disk.path, volume.target, volume.serial));
   return OkStatus();
+}
+
+// What an agent does that waits for a disk to be recognised.
+Status Agent::CheckAgain(const Volume& volume, Record& record, const Disk& disk) {
+  const int error = system_.Check(disk);
+  record.phase = Phase::kWaiting;
+  record.disk = disk.name;
+  record.delay_ms = volume.limits.delay_max.count();
+  record.next_ms = system_.NowMs() + record.delay_ms;
+  system_.Log(fmt::format("{}, serial {}: nothing is recognised on it, and a check ends with {}",
+                          disk.path, volume.serial, error == 0 ? "0" : ErrnoName(error)));
+  return Store();
 }
 
 // From a disk that is there to a mount that is checked, or the reason why not.

@@ -69,6 +69,7 @@ class Agent {
   bool IsDue(Record& record);
 
   Status Attempt(const Volume& volume, Record& record, const Disk& disk);
+  Status CheckAgain(const Volume& volume, Record& record, const Disk& disk);
   std::optional<Fault> BringUp(const Volume& volume, Record& record, const Disk& disk);
   std::optional<Fault> FormatIfBlank(const Volume& volume, Record& record, const Disk& disk,
                                      Probe& probe);

@@ -62,6 +62,10 @@ bool Decisions::IsBlank(const Probe& probe, const std::function<Scan()>& scan) c
 
 bool Decisions::RepairsUnasked() const { return false; }
 
+bool Decisions::OnlyChecks(const std::function<Probe()>&, const std::function<Scan()>&) const {
+  return false;
+}
+
 State Decisions::Remembered(State state) const { return state; }
 
 bool Decisions::TakesLocks() const { return true; }

@@ -70,6 +70,11 @@ class Decisions {
   // could still save.
   virtual bool RepairsUnasked() const;
 
+  // A disk that holds something that libblkid does not know is checked with e2fsck -n, again and
+  // again, and is never mounted. Never: the kernel says in one attempt what no check will.
+  virtual bool OnlyChecks(const std::function<Probe()>& probe,
+                          const std::function<Scan()>& scan) const;
+
   // What a new process takes over from the one before.
   virtual State Remembered(State state) const;
   // One process at a time works on the state, and on a disk.

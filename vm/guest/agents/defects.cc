@@ -42,6 +42,14 @@ class RepairsUnaskedDefect : public Decisions {
   bool RepairsUnasked() const override { return true; }
 };
 
+// "It is not recognised yet": without a mount there is no failure that would count.
+class ChecksForEver : public Decisions {
+  bool OnlyChecks(const std::function<Probe()>& probe,
+                  const std::function<Scan()>& scan) const override {
+    return probe().kind == Probe::Kind::kNothing && scan().kind == Scan::Kind::kNotBlank;
+  }
+};
+
 class ForgetsOnRestart : public Decisions {
   State Remembered(State) const override { return {}; }
 };
@@ -104,6 +112,9 @@ const std::vector<Defect>& Defects() {
        Make<ReadErrorIsBlank>},
       {"repairs-unasked", "runs e2fsck -y on what the kernel refuses", "RepairsUnasked",
        Make<RepairsUnaskedDefect>},
+      {"checks-for-ever",
+       "checks what libblkid does not recognise with e2fsck -n, and never mounts it", "OnlyChecks",
+       Make<ChecksForEver>},
       {"forgets-on-restart", "tries again what an earlier process has given up", "Remembered",
        Make<ForgetsOnRestart>},
       {"races", "takes no lock: two processes mount, or format, the same disk", "TakesLocks",

@@ -138,6 +138,11 @@ int LinuxSystem::Repair(const Disk& disk) {
   return status <= 1 ? 0 : EIO;
 }
 
+int LinuxSystem::Check(const Disk& disk) {
+  const int status = RunToEnd({"/sbin/e2fsck", "-n", disk.path}, kRepairTimeMax);
+  return status == 0 ? 0 : EIO;
+}
+
 // ---- Mounts ----
 
 Result<std::vector<MountEntry>> LinuxSystem::Mounts() {

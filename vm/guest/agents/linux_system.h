@@ -27,6 +27,7 @@ class LinuxSystem : public System {
   int WriteProbe(const std::string& target, DeviceNumber device) override;
   int Format(const Disk& disk, const std::string& type) override;
   int Repair(const Disk& disk) override;
+  int Check(const Disk& disk) override;
   int RemoveTree(const std::string& path, bool enter_mounts,
                  std::vector<std::string>& left) override;
   Result<std::unique_ptr<Lock>> TryLockState() override;

@@ -85,6 +85,8 @@ class System {
   virtual int Format(const Disk& disk, const std::string& type) = 0;
   // e2fsck -y. The reference agent never does.
   virtual int Repair(const Disk& disk) = 0;
+  // e2fsck -n. The reference agent never does.
+  virtual int Check(const Disk& disk) = 0;
   // Removes a folder and what is in it. What is on another file system stays, with all folders
   // above it, and is told in `left`; `enter_mounts`: it goes too. ENOENT is no error.
   virtual int RemoveTree(const std::string& path, bool enter_mounts,
