@@ -68,9 +68,6 @@ void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
   app.add_option("--shard", run.shard, "I/N: only the I-th of N parts of the runs, I from 1");
   app.add_option("--filter", run.filter, "regular expression on SCENARIO/VARIANT");
   app.add_option("--kernel", run.kernels, "in place of every scenario's kernel; may be repeated");
-  app.add_option("--agent", run.agent,
-                 "definition of a mount agent or CSI node plugin that takes the place of the "
-                 "scenarios' own");
   app.add_option("--accel", run.accelerator, "auto, kvm or tcg")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}));
   app.add_flag("--dry-run", run.dry_run, "print what would run");

@@ -22,7 +22,6 @@ struct RunArguments {
   std::string filter;  // regular expression on "scenario/variant"
   uint32_t repeat = 1;
   std::vector<std::string> kernels;
-  std::string agent;  // definition of one that takes the place of the scenarios' own
   std::string accelerator = "auto";
   bool dry_run = false;
   std::string baseline;

@@ -14,7 +14,6 @@
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
 #include "framework/run/campaign.h"
-#include "framework/scenario/agent_definition.h"
 #include "framework/scenario/catalog.h"
 #include "framework/scenario/load.h"
 
@@ -75,37 +74,6 @@ Result<std::vector<scenario::LoadedScenario>> LoadAll(const std::vector<std::str
                                diagnostics.size() == 1 ? "" : "s"));
 }
 
-// Puts the agent of --agent into all scenarios that it can take part in; the others are gone, and
-// stderr says why.
-Status UseAgent(const std::string& file, std::vector<scenario::LoadedScenario>& all) {
-  if (file.empty()) return OkStatus();
-  const auto outcome = scenario::LoadAgentDefinitionFile(file);
-  if (!outcome.loaded) return scenario::ToError(outcome.diagnostics);
-  std::vector<scenario::LoadedScenario> kept;
-  for (auto& one : all) {
-    PP_ASSIGN_OR_RETURN(const auto replaced,
-                        scenario::ReplaceAgents(*outcome.loaded, one.file, one.scenario));
-    if (!replaced.left_out.empty()) {
-      fmt::print(stderr, "{}: left out: {}\n", one.scenario.name(), replaced.left_out);
-      continue;
-    }
-    if (!replaced.variants_left_out.empty()) {
-      fmt::print(stderr, "{}: left out, since they configure agents of its own: {}\n",
-                 one.scenario.name(), fmt::join(replaced.variants_left_out, ", "));
-    }
-    kept.push_back(std::move(one));
-  }
-  if (kept.empty()) {
-    return UserError(
-        fmt::format("none of the scenarios can be run with the agent of {}; "
-                    "scenarios/agent has some for mount agents and CSI node plugins, "
-                    "scenarios/csi for the latter",
-                    file));
-  }
-  all = std::move(kept);
-  return OkStatus();
-}
-
 // Where a run's results go. Several kernels or rounds must not write over each other.
 std::string PlaceOf(const Scenario& scenario, const std::string& variant, bool several) {
   std::string place = run::Workdir::PlaceOf(scenario.name(), variant);
@@ -129,8 +97,7 @@ Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
                                    arguments.filter, filter->error()));
     }
   }
-  PP_ASSIGN_OR_RETURN(auto loaded, LoadAll(arguments.scenarios));
-  PP_RETURN_IF_ERROR(UseAgent(arguments.agent, loaded));
+  PP_ASSIGN_OR_RETURN(const auto loaded, LoadAll(arguments.scenarios));
   std::vector<std::string> kernels = arguments.kernels;
   if (kernels.empty()) kernels.emplace_back();
   const bool several = kernels.size() > 1 || arguments.repeat > 1;

@@ -282,25 +282,18 @@ std::string RowSection(const Row& row, bool several_agents) {
 // What ran all of it, from what runs each row again.
 std::string Commands(const std::vector<Row>& rows) {
   constexpr std::string_view kRun = "./plugpull run ";
-  constexpr std::string_view kAgent = " --agent ";
   std::vector<std::string> scenarios;
-  std::vector<std::string> agents;
-  const auto add_once = [](std::vector<std::string>& all, std::string one) {
-    if (std::count(all.begin(), all.end(), one) == 0) all.push_back(std::move(one));
-  };
   for (const Row& row : rows) {
-    const std::string& command = row.run->command();
+    std::string command = row.run->command();
     if (!command.starts_with(kRun)) continue;
-    add_once(scenarios, command.substr(kRun.size(), command.find(" --") - kRun.size()));
-    if (const size_t at = command.find(kAgent); at != std::string::npos) {
-      add_once(agents, command.substr(at, command.find(" --", at + 1) - at));
+    command = command.substr(kRun.size(), command.find(" --") - kRun.size());
+    if (std::count(scenarios.begin(), scenarios.end(), command) == 0) {
+      scenarios.push_back(command);
     }
   }
   if (scenarios.empty()) return {};
   std::string out = "\n    " + std::string(kRun);
   for (const std::string& scenario : scenarios) out += Printable(scenario) + " ";
-  // Rows of several agents are of several runs into several folders.
-  if (agents.size() == 1) out += Printable(agents.front().substr(1)) + " ";
   return out + "--out OUT\n    ./plugpull report --matrix --format markdown OUT\n\n";
 }
 

@@ -19,8 +19,8 @@ RunReport FailedReport(const PlannedRun& run, const Error& error) {
   report.set_summary(scenario.summary());
   report.set_seed(scenario.seed());
   report.set_kernel(scenario.guest().kernel());
-  const std::string command =
-      RunCommand(run.scenario_path, scenario, run.plan.variant(), scenario.seed());
+  const std::string command = RunCommand(run.scenario_path, scenario.name(), run.plan.variant(),
+                                         scenario.guest().kernel(), scenario.seed());
   if (!command.empty()) report.set_command(command);
   report.set_error(error.ToString());
   report.set_error_kind(ErrorCodeName(error.code));

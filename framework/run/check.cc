@@ -459,18 +459,14 @@ std::string MaterializeCommand(const std::string& source_words, const std::strin
   return fmt::format("./plugpull materialize {} {} -o broken.img", source_words, ShellWord(id));
 }
 
-std::string RunCommand(const std::string& scenario_path, const Scenario& scenario,
-                       const std::string& variant, uint64_t seed) {
+std::string RunCommand(const std::string& scenario_path, const std::string& name,
+                       const std::string& variant, const std::string& kernel, uint64_t seed) {
   if (scenario_path.empty()) return {};
   std::string command = fmt::format("./plugpull run {}", ShellWord(scenario_path));
-  if (scenario.has_agent_definition()) {
-    command += " --agent " + ShellWord(scenario.agent_definition());
-  }
   if (!variant.empty()) {
-    command += fmt::format(" --filter {}", ShellWord("^" + scenario.name() + "/" + variant + "$"));
+    command += fmt::format(" --filter {}", ShellWord("^" + name + "/" + variant + "$"));
   }
   // It may have come from the command line; then the scenario does not know it.
-  const std::string& kernel = scenario.guest().kernel();
   if (kernel != Guest().kernel()) command += " --kernel " + ShellWord(kernel);
   return command + fmt::format(" --seed {}", seed);
 }
@@ -533,8 +529,8 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   if (manifest.has_incomplete_reason()) {
     report.set_incomplete_reason(manifest.incomplete_reason());
   }
-  std::string command =
-      RunCommand(manifest.scenario_path(), scenario, manifest.variant(), report.seed());
+  std::string command = RunCommand(manifest.scenario_path(), scenario.name(), manifest.variant(),
+                                   scenario.guest().kernel(), report.seed());
   if (options.seed || options.max_states) {
     command = "./plugpull check " + ShellWord(folder);
     if (options.seed) command += fmt::format(" --seed {}", *options.seed);

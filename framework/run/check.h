@@ -40,8 +40,8 @@ RunReport CheckLogFile(const std::string& log, const std::string& base, bool sca
 void Conclude(RunReport& report);
 
 // The command that runs one variant of a scenario again; empty without a path.
-std::string RunCommand(const std::string& scenario_path, const Scenario& scenario,
-                       const std::string& variant, uint64_t seed);
+std::string RunCommand(const std::string& scenario_path, const std::string& name,
+                       const std::string& variant, const std::string& kernel, uint64_t seed);
 
 // A text as one word of a shell command.
 std::string ShellWord(const std::string& text);

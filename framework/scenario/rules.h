@@ -19,8 +19,7 @@ inline constexpr size_t kTextBytesMax = 4096;
 void CheckRules(const google::protobuf::Message& message, const SourceNode& source,
                 Reporter& reporter);
 
-// Whether authors write the field. False for Step.line and Scenario.agent_definition, which are
-// filled in.
+// Whether authors write the field. False for Step.line, which is filled in when a file is read.
 bool IsForAuthors(const google::protobuf::FieldDescriptor* field);
 
 // Says that `number` is out of the bounds of its field, and which these are.

@@ -7,7 +7,6 @@
 #include <sstream>
 
 #include "framework/os/file.h"
-#include "framework/proto/agent_definition.pb.h"
 #include "framework/proto/options.pb.h"
 #include "framework/proto/scenario.pb.h"
 
@@ -26,11 +25,10 @@ void ForEachField(const Descriptor* message, const Visit& visit) {
   }
 }
 
-// scenario.proto, what it imports of the language, and definitions of agents.
+// scenario.proto, and what it imports of the language.
 const std::vector<const FileDescriptor*>& LanguageFiles() {
   static const std::vector<const FileDescriptor*> files = {Scenario::descriptor()->file(),
-                                                           CorruptStep::descriptor()->file(),
-                                                           AgentDefinition::descriptor()->file()};
+                                                           CorruptStep::descriptor()->file()};
   return files;
 }
 
