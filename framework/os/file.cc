@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,6 +75,17 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
       file.mapping_,
       Mapping::Map(fd.get(), Bytes(static_cast<uint64_t>(info.st_size)), Mapping::Mode::kReadOnly));
   return file;
+}
+
+Status CheckFreeSpace(const std::string& folder, Bytes least) {
+  struct statvfs space {};
+  if (::statvfs(folder.c_str(), &space) != 0) return OkStatus();  // whoever uses it will say so
+  const uint64_t free = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
+  if (free >= least.value) return OkStatus();
+  return EnvironmentError(
+      fmt::format("no space left: {} bytes are free in {}, {} are needed; free some, or name "
+                  "another folder by --out",
+                  free, folder, least.value));
 }
 
 bool Exists(const std::string& path) {

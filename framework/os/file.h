@@ -33,6 +33,9 @@ class MappedFile {
   Mapping mapping_;
 };
 
+// An environment error when less than `least` is free where `folder` is.
+Status CheckFreeSpace(const std::string& folder, Bytes least);
+
 bool Exists(const std::string& path);
 bool IsFolder(const std::string& path);       // follows symbolic links
 Status MakeFolders(const std::string& path);  // like mkdir -p

@@ -164,6 +164,18 @@ void AddNotFound(const Recording& manifest, DiskReport& report) {
       cut.not_found()));
 }
 
+// Requests that were to fail, where none did: a run that is green for want of a fault.
+void NoteFaultsWithoutEffect(const recording::Reader& reader, DiskReport& report) {
+  const Recording& manifest = reader.manifest();
+  for (const RecordedFault& fault : manifest.fault()) {
+    if (fault.disk() != report.disk() || fault.request_error_size() > 0) continue;
+    const auto step = static_cast<int>(fault.step());
+    if (step < 1 || step > manifest.scenario().step_size()) continue;
+    if (!manifest.scenario().step(step - 1).device_fault().has_io_error()) continue;
+    report.add_note(fmt::format("step {}, {}: no request failed by it", step, fault.what()));
+  }
+}
+
 // What the readers of a report must know of the power cut that ended a boot.
 // `first`: of this disk and boot.
 void NotePowerCut(const recording::Reader& reader, bool first, DiskReport& report) {
@@ -232,6 +244,7 @@ Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& 
   PP_ASSIGN_OR_RETURN(*report.add_disk(),
                       CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
   NotePowerCut(reader, part.first, *report.mutable_disk(report.disk_size() - 1));
+  if (part.first) NoteFaultsWithoutEffect(reader, *report.mutable_disk(report.disk_size() - 1));
   if (part.only_left_under || !WantsCrossCheck(reader.manifest(), check.disk())) return OkStatus();
   DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
   if (options.progress) {

@@ -28,6 +28,9 @@
 namespace plugpull::run {
 namespace {
 
+// Free space of the results folder below which what the guest met is not relied on.
+constexpr Bytes kSpaceMin = Mebibytes(4);
+
 namespace fs = std::filesystem;
 
 // Where an image and the disk's last content differ; nothing when they do not.
@@ -268,7 +271,16 @@ Result<std::map<std::string, DiskFiles>> RecordBoot(const scenario::Plan& plan, 
   PP_ASSIGN_OR_RETURN(const auto session,
                       GuestSession::Start(boot.scenario, std::move(begin), image, scratch,
                                           boot.console, false, options.start_machine, say));
-  PP_RETURN_IF_ERROR(session->RunSteps());
+  // Full is what disks of the guest become where the host's is: no fault of the guest's. A full
+  // tmpfs also kills who looks at a hole of a mapped file there.
+  const Status ran = session->RunSteps();
+  const Status space = os::CheckFreeSpace(scratch, kSpaceMin);
+  if (!ran.ok() && !space.ok()) {
+    return EnvironmentError(
+        fmt::format("{}; what came of it: {}", space.error().message, ran.error().ToString()));
+  }
+  PP_RETURN_IF_ERROR(ran);
+  PP_RETURN_IF_ERROR(space);
   const auto wall = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - start);
   say("writing the recording");
   PP_ASSIGN_OR_RETURN(recording::Writer writer, recording::Writer::Start(boot.folder));

@@ -14,6 +14,10 @@ using nlohmann::json;
 
 constexpr Millis kCommandMax{30'000};
 constexpr uint64_t kFillerBytes = 1 << 20;
+// Flushes that fail where all are to, from the first on. To take the fault away QEMU flushes the
+// disk, and does not if that fails: so each fails by a rule of its own, and taking the fault away
+// uses up those that are left.
+constexpr uint32_t kFlushesMax = 2000;
 
 struct OpWords {
   const char* event;  // what the raw node says before it asks its child for one
@@ -36,18 +40,26 @@ OpWords WordsOf(RequestFault::Op op) {
 
 json BlkdebugNode(const RequestFault& fault, const std::string& name, const std::string& image) {
   const OpWords words = WordsOf(fault.op);
-  json inject = {{"iotype", words.iotype}, {"errno", fault.error_number}, {"once", fault.once}};
+  const bool all_flushes = fault.op == RequestFault::Op::kFlush && !fault.once;
+  json inject = {
+      {"iotype", words.iotype}, {"errno", fault.error_number}, {"once", fault.once || all_flushes}};
+  json rules = json::array();
   json states = json::array();
   if (fault.sector) {
     inject["event"] = "none";  // in force from the start
     inject["sector"] = *fault.sector;
+    rules.push_back(inject);
   } else {
     // blkdebug begins in state 1, and every event takes it one further.
-    for (uint32_t state = 1; state < fault.nth; ++state) {
+    const uint32_t last = fault.nth + (all_flushes ? kFlushesMax - 1 : 0);
+    for (uint32_t state = 1; state < last + (all_flushes ? 1 : 0); ++state) {
       states.push_back({{"event", words.event}, {"state", state}, {"new_state", state + 1}});
     }
     inject["event"] = words.event;
-    inject["state"] = fault.nth;
+    for (uint32_t state = fault.nth; state <= last; ++state) {
+      inject["state"] = state;
+      rules.push_back(inject);
+    }
   }
   // Flushes must get as far as this node.
   json node = {{"driver", "blkdebug"},
@@ -55,7 +67,7 @@ json BlkdebugNode(const RequestFault& fault, const std::string& name, const std:
                {"image", image},
                {"discard", "unmap"},
                {"cache", {{"direct", false}, {"no-flush", false}}},
-               {"inject-error", json::array({inject})}};
+               {"inject-error", rules}};
   if (!states.empty()) node["set-state"] = states;  // QEMU takes an empty list for a mistake
   return node;
 }
@@ -73,7 +85,12 @@ Status QemuDisks::Reopen(size_t disk, const std::string& below) {
   json options = RawNodeOptions(disk);
   options["file"] = below;
   options["read-only"] = read_only_.contains(disk);
-  return Execute("blockdev-reopen", {{"options", json::array({options})}});
+  Status done;
+  for (uint32_t i = 0; i <= kFlushesMax; ++i) {
+    done = Execute("blockdev-reopen", {{"options", json::array({options})}});
+    if (done.ok() || done.error().message.find("Error flushing drive") == std::string::npos) break;
+  }
+  return done;
 }
 
 Status QemuDisks::PutFilter(size_t disk, const json& filter) {

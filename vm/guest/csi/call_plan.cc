@@ -7,6 +7,25 @@
 
 namespace plugpull::csi {
 
+namespace {
+
+// An error behind which the plugin does nothing more: what was asked for has not happened. The
+// others leave it in doubt. As isFinalError of pkg/volume/csi/csi_client.go in Kubernetes.
+bool IsFinal(RpcCode code) {
+  switch (code) {
+    case RpcCode::kCancelled:
+    case RpcCode::kDeadlineExceeded:
+    case RpcCode::kUnavailable:
+    case RpcCode::kResourceExhausted:
+    case RpcCode::kAborted:
+      return false;
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
 Millis Backoff::Next() {
   last_ = last_ == Millis(0) ? first_ : last_ * 2;
   last_ = std::min(last_, longest_);
@@ -36,11 +55,16 @@ CallPlan::CallPlan(size_t volumes, Millis pause_first, Millis pause_max, bool st
 
 void CallPlan::Begin(size_t index, Action action, uint32_t calls_max, int64_t now_ms) {
   Volume& volume = volumes_.at(index);
-  if (action == Action::kRestart || action == Action::kForceDetach) {
-    volume.staged = volume.published = false;
+  if (action == Action::kForceDetach) {
+    volume.wanted = volume.staged = volume.published = false;
     volume.may_be_staged = volume.may_be_published = false;
-    if (action == Action::kForceDetach) volume.wanted = false;
-    action = volume.wanted ? Action::kPublish : Action::kNone;
+    action = Action::kNone;
+  }
+  if (action == Action::kRestart) {
+    // What a kubelet finds in its folders it takes over, in doubt; what nobody wants of it goes.
+    volume.staged = volume.published = false;
+    const bool found = volume.may_be_staged || volume.may_be_published;
+    action = volume.wanted ? Action::kPublish : found ? Action::kUnpublish : Action::kNone;
   }
   if (action == Action::kPublish) volume.wanted = true;
   if (action == Action::kUnpublish) volume.wanted = false;
@@ -104,8 +128,13 @@ std::optional<int64_t> CallPlan::NextDue() const {
   return due;
 }
 
-void CallPlan::Learn(Volume& volume, Method method, bool ok) {
-  if (!ok) return;
+void CallPlan::Learn(Volume& volume, Method method, RpcCode code) {
+  if (code != RpcCode::kOk) {
+    if (!IsFinal(code)) return;
+    if (method == Method::kStage) volume.may_be_staged = volume.staged;
+    if (method == Method::kPublish) volume.may_be_published = volume.published;
+    return;
+  }
   switch (method) {
     case Method::kStage:
       volume.staged = true;
@@ -139,7 +168,7 @@ void CallPlan::Done(size_t index, RpcCode code, int64_t now_ms) {
   const Method method = *volume.under_way;
   const bool ok = code == RpcCode::kOk;
   volume.under_way.reset();
-  Learn(volume, method, ok);
+  Learn(volume, method, code);
   if (volume.superseded) {
     // It tells what the volume is like, and nothing of what is to be done now.
     volume.superseded = false;

@@ -78,7 +78,8 @@ class CallPlan {
     uint32_t calls = 0;
     uint32_t calls_max = 0;
     bool succeeded = true;
-    // What the kubelet knows. It may be staged once a call was made that stages it.
+    // What the kubelet knows. It may be staged from a call that stages it to an error that is
+    // final.
     bool wanted = false;
     bool staged = false;
     bool published = false;
@@ -91,7 +92,7 @@ class CallPlan {
   };
 
   std::optional<Method> NextMethod(const Volume& volume) const;
-  void Learn(Volume& volume, Method method, bool ok);
+  void Learn(Volume& volume, Method method, RpcCode code);
   void FinishIfDone(Volume& volume);
 
   std::vector<Volume> volumes_;
