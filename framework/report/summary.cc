@@ -145,4 +145,16 @@ bool IsPrefix(const EnumeratorReport& enumerator) {
   return enumerator.name().starts_with("prefix");
 }
 
+std::map<int, uint64_t> ClassesOfBothLogs(const DiskReport& disk) {
+  std::map<int, uint64_t> classes;
+  for (const Finding& finding : disk.finding()) {
+    const bool of_guest_alone = finding.oracle() == KERNEL_MOUNT || finding.oracle() == COMMAND ||
+                                finding.oracle() == SAME_RECOVERY;
+    if (finding.kind() == Finding::VIOLATED && !of_guest_alone) {
+      classes[finding.class_()] += finding.count();
+    }
+  }
+  return classes;
+}
+
 }  // namespace plugpull::report

@@ -3,6 +3,8 @@
 // terminal, JSON, JUnit and the exit status never disagree. All functions are pure.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -58,5 +60,9 @@ bool HoldsWeakly(const DiskReport& disk);
 
 // An enumerator that only replays the log up to a point, as tools without a device model do.
 bool IsPrefix(const EnumeratorReport& enumerator);
+
+// Classes that were found violated, and how often, by the oracles that judge the guest's log and
+// the host's alike: not by those that need a guest or a recovery that was recorded in one.
+std::map<int, uint64_t> ClassesOfBothLogs(const DiskReport& disk);
 
 }  // namespace plugpull::report

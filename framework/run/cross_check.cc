@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "framework/crashstate/log_agreement.h"
+#include "framework/report/summary.h"
 #include "framework/run/check.h"
 
 namespace plugpull::run {
@@ -17,23 +17,12 @@ constexpr uint32_t kQueuesMax = 16;     // as many as a guest has processors
 constexpr uint64_t kEntriesBefore = 3;  // shown in front of the one to look at
 constexpr uint64_t kEntriesShown = 8;
 
-std::map<int, uint64_t> ClassesOf(const DiskReport& report) {
-  std::map<int, uint64_t> classes;
-  for (const Finding& finding : report.finding()) {
-    const bool in_guest = finding.oracle() == KERNEL_MOUNT || finding.oracle() == COMMAND;
-    if (finding.kind() == Finding::VIOLATED && !in_guest) {
-      classes[finding.class_()] += finding.count();
-    }
-  }
-  return classes;
-}
-
 // Notes the classes of one log that the other does not show.
 void CompareClasses(const char* name, const DiskReport& one, const char* other_name,
                     const DiskReport& other, CrossCheckReport& report) {
-  const auto elsewhere = ClassesOf(other);
+  const auto elsewhere = report::ClassesOfBothLogs(other);
   const uint64_t states = one.states().enumerated();
-  for (const auto& [finding_class, count] : ClassesOf(one)) {
+  for (const auto& [finding_class, count] : report::ClassesOfBothLogs(one)) {
     if (elsewhere.contains(finding_class) || states == 0) continue;
     const double share = static_cast<double>(count) / static_cast<double>(states);
     const bool certain = share * static_cast<double>(other.states().enumerated()) >= kExpectedMin;
@@ -133,7 +122,7 @@ bool WantsCrossCheck(const Recording& manifest, const std::string& disk) {
 
 void CompareVerdicts(const DiskReport& guest, const DiskReport& host, CrossCheckReport& report) {
   *report.mutable_host_states() = host.states();
-  for (const auto& [finding_class, count] : ClassesOf(host)) {
+  for (const auto& [finding_class, count] : report::ClassesOfBothLogs(host)) {
     report.add_host_found(static_cast<FindingClass>(finding_class));
   }
   CompareClasses("guest", guest, "host", host, report);

@@ -81,6 +81,9 @@ class GuestSession {
   GuestSession(const Scenario& scenario, std::function<void(const std::string&)> progress)
       : scenario_(scenario), progress_(std::move(progress)) {}
 
+  // For what is no step: disks, marks, drains, power off.
+  static constexpr Millis kControlTimeout{60000};
+
   Status SetUpDisks();
   // `number`: its position, from 1.
   Status RunAndNote(const Step& step, int number, Millis timeout);

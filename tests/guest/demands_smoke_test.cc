@@ -54,5 +54,28 @@ TEST(DemandsSmokeTest, AnUnmetDemandIsAFindingAndWhatWasRecordedIsChecked) {
   EXPECT_EQ(run.at("states").at("violated"), 0);
 }
 
+// Half an hour of the guest's time within a minute of ours; and a program that never ends does not.
+TEST(DemandsSmokeTest, TimeoutsAreOfTheUsersTimeUnderAWarpedClock) {
+  const TestFolder folder("demands-warped");
+  const std::string begin = R"(name: "warped"
+guest { clock: WARPED program: "/bin/sh" program: "sleep" }
+disk { name: "vol" size_mib: 16 }
+)";
+  const std::string sleeps =
+      "step { command { argv: \"sleep\" argv: \"1800\" } timeout_ms: 60000 }\n";
+  const std::string hangs =
+      "step { command { argv: \"/bin/sh\" argv: \"-c\" argv: \"while :; do :; done\" } "
+      "timeout_ms: 5000 }\n";
+  for (const std::string& step : {sleeps, hangs}) {
+    ASSERT_TRUE(os::WriteFileAtomic(folder / "warped.textproto", begin + step).ok());
+    const ProgramEnd end =
+        RunPlugpull(folder, {"run", "warped.textproto", "--out", "out"}, kRunMax);
+    EXPECT_EQ(end.status, step == sleeps ? 0 : 3) << end.out << end.err;
+    if (step == hangs) {
+      EXPECT_THAT(end.out + end.err, HasSubstr("did not end within 5000 ms"));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace plugpull

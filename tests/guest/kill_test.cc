@@ -51,14 +51,19 @@ class KillTest : public ::testing::Test {
 
   std::string RecordingFolder() const { return folder_ / "out/killed/default/recording"; }
 
-  // Runs until `event` is on stderr, and kills it there.
-  void RunAndKillAt(const std::string& event) {
+  // Runs until `event` is on stderr, and kills it there. `background`: as a shell's background job,
+  // which is started with SIGINT ignored.
+  void RunAndKillAt(const std::string& event, int signal = SIGKILL, bool background = false) {
     int pipe_fds[2];
     ASSERT_EQ(::pipe2(pipe_fds, O_CLOEXEC), 0);
     const os::Fd read_end(pipe_fds[0]);
     os::Fd write_end(pipe_fds[1]);
     os::SubprocessOptions options;
     options.argv = {PlugpullPath(), "run", "s.textproto", "--out", "out"};
+    if (background) {
+      const std::vector<std::string> shell = {"/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"};
+      options.argv.insert(options.argv.begin(), shell.begin(), shell.end());
+    }
     options.environment = {mark_};
     options.folder = folder_.path();
     options.stderr_fd = write_end.get();
@@ -79,10 +84,11 @@ class KillTest : public ::testing::Test {
     } else {
       EXPECT_THAT(ProcessesWith(mark_), Not(IsEmpty()));
     }
-    ASSERT_EQ(::kill(child->pid(), SIGKILL), 0);
+    ASSERT_EQ(::kill(child->pid(), signal), 0);
     const auto end = child->Wait(os::Deadline::After(kGoneMax));
-    ASSERT_TRUE(end.ok() && end->has_value());
+    ASSERT_TRUE(end.ok() && end->has_value()) << "signal " << signal << " was ignored";
     EXPECT_TRUE((*end)->signaled) << "it had ended before: " << said;
+    EXPECT_EQ((*end)->code, signal);
   }
 
   void ExpectNothingRuns(const std::string& event) {
@@ -120,6 +126,12 @@ TEST_F(KillTest, NothingRunsOnAndTheNextRunWorks) {
       RunPlugpull(folder_, {"check", RecordingFolder(), "--max-states", "200"});
   EXPECT_EQ(check.status, 1) << check.out << check.err;  // nothing is expected, and much is found
   EXPECT_THAT(ProcessesWith(mark_), IsEmpty());
+}
+
+// `kill -INT` of a script's background job.
+TEST_F(KillTest, AnInterruptIsHeardInTheBackground) {
+  ASSERT_NO_FATAL_FAILURE(RunAndKillAt("workload at /data", SIGINT, true));
+  ExpectNothingRuns("workload at /data");
 }
 
 }  // namespace

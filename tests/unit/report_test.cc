@@ -373,5 +373,20 @@ TEST(RenderTerminalTest, ZeroesOfTheCoverageAreShown) {
   EXPECT_THAT(text, HasSubstr("holds (weak: nothing was checkpointed)"));
 }
 
+// Who judges in a guest, or a recovery that was recorded in one, does not see the host's log.
+TEST(Summary, ClassesOfBothLogsAreThoseOfTheOraclesOfBoth) {
+  DiskReport disk;
+  for (const Oracle oracle : {FSCK, CONTENT, KERNEL_MOUNT, COMMAND, SAME_RECOVERY}) {
+    Finding& finding = *disk.add_finding();
+    finding.set_kind(Finding::VIOLATED);
+    finding.set_oracle(oracle);
+    finding.set_class_(oracle == FSCK ? METADATA_INCONSISTENT : RECOVERY_DIFFERS);
+    finding.set_count(2);
+  }
+  disk.add_finding()->set_kind(Finding::UNKNOWN);
+  EXPECT_EQ(ClassesOfBothLogs(disk),
+            (std::map<int, uint64_t>{{METADATA_INCONSISTENT, 2}, {RECOVERY_DIFFERS, 2}}));
+}
+
 }  // namespace
 }  // namespace plugpull::report

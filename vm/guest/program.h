@@ -16,7 +16,8 @@
 namespace plugpull::guest {
 
 inline constexpr Bytes kOutputTailMax{64u << 10};
-inline constexpr Millis kProgramTimeoutMax{7'200'000};
+// Thirty days: of a clock that is warped an hour may be seconds.
+inline constexpr Millis kProgramTimeoutMax{2'592'000'000};
 
 // The last bytes of a stream of any length.
 class Tail {
