@@ -61,6 +61,7 @@ CLI::Option* AddSeed(CLI::App& app, std::optional<uint64_t>& seed, const std::st
 void AddRunOptions(CLI::App& app, RunArguments& run, bool checks) {
   app.add_option("scenario", run.scenarios, "scenario files, or folders of them")->required();
   app.add_option("--out", run.out, "results folder (default: plugpull-out)");
+  app.add_option("--agent", run.agent, "definition file of the agent or driver to test instead");
   AddSeed(app, run.seed, "in place of every scenario's seed");
   app.add_option("--jobs,-j", run.jobs,
                  "guests and checking threads at a time (default: processors)")
@@ -346,7 +347,9 @@ int Main(int argc, char** argv) {
   CLI::App* validate =
       app.add_subcommand("validate", "say what is wrong with scenarios, all of it");
   validate->add_option("scenario", paths, "scenario files, or folders of them")->required();
-  validate->callback([&] { status = ValidateFiles(paths); });
+  std::string agent;
+  validate->add_option("--agent", agent, "with the agent of this definition file");
+  validate->callback([&] { status = ValidateFiles(paths, agent); });
   std::string name;
   std::string path;
   CLI::App* fresh = app.add_subcommand("new", "write a scenario to start from");

@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "framework/base/result.h"
+#include "framework/scenario/agent_definition.h"
 
 namespace plugpull::cli {
 
 struct RunArguments {
   std::vector<std::string> scenarios;  // files, or folders of them
+  std::string agent;                   // definition file; empty: each scenario's own agents
   std::string out;
   std::optional<uint64_t> seed;
   unsigned jobs = 0;   // 0: processors of this machine
@@ -78,7 +80,8 @@ int MinimizeState(const DiagnoseArguments& arguments);
 int ExplainState(const DiagnoseArguments& arguments);
 
 int ListCatalog(const std::string& folder, bool json);
-int ValidateFiles(const std::vector<std::string>& paths);
+// `agent`: a definition file that is put in place of their agents; may be empty.
+int ValidateFiles(const std::vector<std::string>& paths, const std::string& agent);
 int NewScenario(const std::string& name, const std::string& path);
 
 struct LogArguments {
@@ -121,6 +124,9 @@ int Doctor();
 
 // Parses a command line and runs it.
 int Main(int argc, char** argv);
+
+// "left out: SCENARIO/VARIANT: REASON".
+std::string LeftOutWords(const std::string& scenario, const scenario::LeftOut& left_out);
 
 // Prints an error as the program prints all of them and returns its exit status.
 int Fail(const Error& error);

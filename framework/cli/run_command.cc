@@ -14,6 +14,7 @@
 #include "framework/os/file.h"
 #include "framework/recording/recording.h"
 #include "framework/run/campaign.h"
+#include "framework/scenario/agent_definition.h"
 #include "framework/scenario/catalog.h"
 #include "framework/scenario/load.h"
 
@@ -83,7 +84,49 @@ std::string PlaceOf(const Scenario& scenario, const std::string& variant, bool s
   return fmt::format("{}/{}-seed{}", place, kernel, scenario.seed());
 }
 
-Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
+struct Planned {
+  std::vector<run::PlannedRun> runs;
+  std::vector<RunReport> skipped;  // cases that the agent under test cannot be put to
+  bool empty() const { return runs.empty() && skipped.empty(); }
+};
+
+// Puts the agent of --agent in place of those of the scenarios. What is left out is said on stderr;
+// of it, scenarios that need what the agent does not have are kept in `skipped`.
+Result<std::vector<scenario::LoadedScenario>> WithAgent(const RunArguments& arguments,
+                                                        std::vector<scenario::LoadedScenario> all,
+                                                        std::vector<RunReport>& skipped) {
+  if (arguments.agent.empty()) return all;
+  PP_ASSIGN_OR_RETURN(const auto definition, scenario::LoadDefinition(arguments.agent));
+  std::vector<scenario::LoadedScenario> kept;
+  for (auto& one : all) {
+    const bool named = std::ranges::count(arguments.scenarios, one.file) > 0;
+    if (!named && !scenario::HasAgents(one.scenario)) {
+      fmt::print(stderr, "{}\n",
+                 LeftOutWords(one.scenario.name(), {"", "it starts no agent", false}));
+      continue;
+    }
+    PP_ASSIGN_OR_RETURN(auto applied, scenario::ApplyAgent(one.scenario, one.file, definition));
+    for (const auto& left_out : applied.left_out) {
+      fmt::print(stderr, "{}\n", LeftOutWords(one.scenario.name(), left_out));
+      if (!left_out.capability) continue;
+      RunReport report;
+      report.set_name(applied.scenario.name());
+      report.set_summary(applied.scenario.summary());
+      report.set_seed(arguments.seed.value_or(applied.scenario.seed()));
+      report.set_kernel(applied.scenario.guest().kernel());
+      report.set_skipped(true);
+      report.set_skip_reason(left_out.reason);
+      run::Conclude(report);
+      skipped.push_back(std::move(report));
+    }
+    if (applied.nothing_left) continue;
+    one.scenario = std::move(applied.scenario);
+    kept.push_back(std::move(one));
+  }
+  return kept;
+}
+
+Result<Planned> PlanAll(const RunArguments& arguments) {
   PP_ASSIGN_OR_RETURN(const Shard shard, ParseShard(arguments.shard));
   std::optional<RE2> filter;
   if (arguments.filter.size() > kFilterBytesMax) {
@@ -97,11 +140,19 @@ Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
                                    arguments.filter, filter->error()));
     }
   }
-  PP_ASSIGN_OR_RETURN(const auto loaded, LoadAll(arguments.scenarios));
+  Planned planned;
+  PP_ASSIGN_OR_RETURN(auto all, LoadAll(arguments.scenarios));
+  PP_ASSIGN_OR_RETURN(const auto loaded, WithAgent(arguments, std::move(all), planned.skipped));
+  if (filter) {
+    std::erase_if(planned.skipped, [&](const RunReport& report) {
+      return !RE2::PartialMatch(report.name(), *filter);
+    });
+  }
+  if (shard.index != 1) planned.skipped.clear();  // they are said once
   std::vector<std::string> kernels = arguments.kernels;
   if (kernels.empty()) kernels.emplace_back();
   const bool several = kernels.size() > 1 || arguments.repeat > 1;
-  std::vector<run::PlannedRun> runs;
+  std::vector<run::PlannedRun>& runs = planned.runs;
   uint64_t number = 0;
   std::map<std::string, std::string> files_of;  // by place
   for (const auto& one : loaded) {
@@ -123,12 +174,12 @@ Result<std::vector<run::PlannedRun>> PlanAll(const RunArguments& arguments) {
                 "their own, and each is given once",
                 other->second, one.file, place));
           }
-          runs.push_back({std::move(plan), one.file, place});
+          runs.push_back({std::move(plan), one.file, place, arguments.agent});
         }
       }
     }
   }
-  return runs;
+  return planned;
 }
 
 unsigned Jobs(unsigned wanted) {
@@ -173,9 +224,10 @@ void PrintPlans(const std::vector<run::PlannedRun>& runs) {
 }  // namespace
 
 int RunScenarios(const RunArguments& arguments) {
-  auto runs = PlanAll(arguments);
-  if (!runs.ok()) return Fail(runs.error());
-  if (runs->empty()) return NothingRan();
+  auto planned = PlanAll(arguments);
+  if (!planned.ok()) return Fail(planned.error());
+  const auto* runs = &planned->runs;
+  if (planned->empty()) return NothingRan();
   if (arguments.dry_run) {
     PrintPlans(*runs);
     return 0;
@@ -190,12 +242,14 @@ int RunScenarios(const RunArguments& arguments) {
     const run::CampaignOptions options = OptionsOf(arguments, progress);
     reports = run::RunCampaign(*runs, *workdir, options);
   }
+  for (RunReport& report : planned->skipped) *reports.add_run() = std::move(report);
   return Deliver(std::move(reports), &*workdir, *output);
 }
 
 int RecordScenarios(const RunArguments& arguments) {
-  auto runs = PlanAll(arguments);
-  if (!runs.ok()) return Fail(runs.error());
+  auto planned = PlanAll(arguments);
+  if (!planned.ok()) return Fail(planned.error());
+  const auto* runs = &planned->runs;
   if (runs->empty()) return NothingRan();
   if (arguments.dry_run) {
     PrintPlans(*runs);
@@ -221,8 +275,9 @@ int RecordScenarios(const RunArguments& arguments) {
 }
 
 int OpenShell(const RunArguments& arguments) {
-  auto runs = PlanAll(arguments);
-  if (!runs.ok()) return Fail(runs.error());
+  auto planned = PlanAll(arguments);
+  if (!planned.ok()) return Fail(planned.error());
+  const auto* runs = &planned->runs;
   if (runs->empty()) return NothingRan();
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) {
     return Fail(
@@ -236,6 +291,7 @@ int OpenShell(const RunArguments& arguments) {
   run::RecordOptions options;
   options.accelerator = arguments.accelerator;
   options.scenario_path = (*runs)[0].scenario_path;
+  options.agent_path = (*runs)[0].agent_path;
   options.progress = [](const std::string& what) { fmt::print(stderr, "{}\n", what); };
   const Status status = run::OpenGuestShell((*runs)[0].plan, options);
   return status.ok() ? 0 : Fail(status.error());

@@ -7,6 +7,7 @@
 #include "framework/cli/commands.h"
 #include "framework/cli/output_file.h"
 #include "framework/os/file.h"
+#include "framework/scenario/agent_definition.h"
 #include "framework/scenario/catalog.h"
 #include "framework/scenario/load.h"
 #include "framework/scenario/plan.h"
@@ -29,7 +30,33 @@ nlohmann::json EntryJson(const scenario::CatalogEntry& entry) {
   return json;
 }
 
+// Whether a valid scenario is one with the definition too; says what is wrong, or left out.
+bool FitsAgent(const std::string& path, const scenario::LoadedDefinition& definition,
+               bool in_folder) {
+  const auto outcome = scenario::LoadScenarioFile(path);
+  if (!outcome.ok()) return false;
+  const Scenario& scenario = outcome.loaded->scenario;
+  if (in_folder && !scenario::HasAgents(scenario)) return true;
+  const auto applied = scenario::ApplyAgent(scenario, path, definition);
+  const auto said = [](const Error& error) {
+    fmt::print(stderr, "{}\n", error.message);
+    return false;
+  };
+  if (!applied.ok()) return said(applied.error());
+  for (const auto& left_out : applied->left_out) {
+    fmt::print(stderr, "{}\n", LeftOutWords(scenario.name(), left_out));
+  }
+  if (applied->nothing_left) return true;
+  const auto plans = scenario::ExpandPlans(applied->scenario);
+  return plans.ok() || said(plans.error());
+}
+
 }  // namespace
+
+std::string LeftOutWords(const std::string& scenario, const scenario::LeftOut& left_out) {
+  return fmt::format("left out: {}{}{}: {}", scenario, left_out.variant.empty() ? "" : "/",
+                     left_out.variant, left_out.reason);
+}
 
 int ListCatalog(const std::string& folder, bool json) {
   const auto entries = scenario::ListScenarios(folder);
@@ -53,24 +80,33 @@ int ListCatalog(const std::string& folder, bool json) {
   return broken ? 2 : 0;
 }
 
-int ValidateFiles(const std::vector<std::string>& paths) {
+int ValidateFiles(const std::vector<std::string>& paths, const std::string& agent) {
+  std::optional<scenario::LoadedDefinition> definition;
+  if (!agent.empty()) {
+    auto loaded = scenario::LoadDefinition(agent);
+    if (!loaded.ok()) return Fail(loaded.error());
+    definition = *std::move(loaded);
+  }
   size_t good = 0;
   bool broken = false;
+  const auto count = [&](bool valid) {
+    good += valid ? 1 : 0;
+    broken |= !valid;
+  };
   for (const std::string& path : paths) {
     if (os::IsFolder(path)) {
       const auto entries = scenario::ListScenarios(path);
       if (!entries.ok()) return Fail(entries.error());
       for (const auto& entry : *entries) {
-        broken |= !entry.diagnostics.empty();
-        good += entry.diagnostics.empty() ? 1 : 0;
         PrintDiagnostics(entry.diagnostics);
+        count(entry.diagnostics.empty() &&
+              (!definition || FitsAgent(entry.path, *definition, true)));
       }
       continue;
     }
     const auto outcome = scenario::LoadScenarioFile(path);
     PrintDiagnostics(outcome.diagnostics);
-    broken |= !outcome.ok();
-    good += outcome.ok() ? 1 : 0;
+    count(outcome.ok() && (!definition || FitsAgent(path, *definition, false)));
   }
   fmt::print("{} valid\n", good);
   return broken ? 2 : 0;

@@ -19,9 +19,13 @@ namespace {
 
 constexpr size_t kEvidenceBytesMax = 64 << 10;  // of one finding
 
-// The variant, or the scenario where there is only one; and the kernel where there are several.
+// The variant, or the scenario where there is only one; and the kernel where there are several. The
+// cases of a driver are called by their summaries, "[Driver: x] [Testpattern: y] should ...".
 std::string CaseName(const RunReport& run, const KernelComparison& comparison) {
-  const std::string& name = run.variant().empty() ? run.name() : run.variant();
+  std::string name = run.variant().empty() ? run.name() : run.variant();
+  if (run.summary().starts_with("[Driver: ")) {
+    name = run.summary() + (run.variant().empty() ? "" : " [" + run.variant() + "]");
+  }
   return CellOf(comparison, run) == nullptr ? name : fmt::format("{} [{}]", name, run.kernel());
 }
 

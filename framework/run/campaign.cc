@@ -19,8 +19,9 @@ RunReport FailedReport(const PlannedRun& run, const Error& error) {
   report.set_summary(scenario.summary());
   report.set_seed(scenario.seed());
   report.set_kernel(scenario.guest().kernel());
-  const std::string command = RunCommand(run.scenario_path, scenario.name(), run.plan.variant(),
-                                         scenario.guest().kernel(), scenario.seed());
+  const std::string command =
+      RunCommand(run.scenario_path, scenario.name(), run.plan.variant(), scenario.guest().kernel(),
+                 scenario.seed(), run.agent_path);
   if (!command.empty()) report.set_command(command);
   report.set_error(error.ToString());
   report.set_error_kind(ErrorCodeName(error.code));
@@ -42,6 +43,7 @@ std::vector<Result<std::string>> RecordCampaign(const std::vector<PlannedRun>& r
       RecordOptions record;
       record.accelerator = options.accelerator;
       record.scenario_path = runs[i].scenario_path;
+      record.agent_path = runs[i].agent_path;
       record.jobs = options.jobs;
       record.place = runs[i].place;
       record.start_machine = options.start_machine;

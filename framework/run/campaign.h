@@ -17,8 +17,9 @@ namespace plugpull::run {
 
 struct PlannedRun {
   scenario::Plan plan;
-  std::string scenario_path;  // as given
-  std::string place;          // below the workdir; one for each run
+  std::string scenario_path;    // as given
+  std::string place;            // below the workdir; one for each run
+  std::string agent_path = {};  // of the definition that was applied, as given; empty: none
 };
 
 struct CampaignOptions {

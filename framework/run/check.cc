@@ -473,9 +473,11 @@ std::string MaterializeCommand(const std::string& source_words, const std::strin
 }
 
 std::string RunCommand(const std::string& scenario_path, const std::string& name,
-                       const std::string& variant, const std::string& kernel, uint64_t seed) {
+                       const std::string& variant, const std::string& kernel, uint64_t seed,
+                       const std::string& agent_path) {
   if (scenario_path.empty()) return {};
   std::string command = fmt::format("./plugpull run {}", ShellWord(scenario_path));
+  if (!agent_path.empty()) command += " --agent " + ShellWord(agent_path);
   if (!variant.empty()) {
     command += fmt::format(" --filter {}", ShellWord("^" + name + "/" + variant + "$"));
   }
@@ -543,7 +545,10 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
     report.set_incomplete_reason(manifest.incomplete_reason());
   }
   std::string command = RunCommand(manifest.scenario_path(), scenario.name(), manifest.variant(),
-                                   scenario.guest().kernel(), report.seed());
+                                   scenario.guest().kernel(), report.seed(), manifest.agent_path());
+  if (manifest.has_agent_path()) {
+    report.add_note(fmt::format("its agents are replaced by that of {}", manifest.agent_path()));
+  }
   if (options.seed || options.max_states) {
     command = "./plugpull check " + ShellWord(folder);
     if (options.seed) command += fmt::format(" --seed {}", *options.seed);

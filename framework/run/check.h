@@ -41,7 +41,8 @@ void Conclude(RunReport& report);
 
 // The command that runs one variant of a scenario again; empty without a path.
 std::string RunCommand(const std::string& scenario_path, const std::string& name,
-                       const std::string& variant, const std::string& kernel, uint64_t seed);
+                       const std::string& variant, const std::string& kernel, uint64_t seed,
+                       const std::string& agent_path = {});
 
 // A text as one word of a shell command.
 std::string ShellWord(const std::string& text);

@@ -223,6 +223,7 @@ Status WriteRecording(const scenario::Plan& plan, const Boot& boot, const GuestS
   manifest.set_accelerator(image.accelerator);
   manifest.set_guest_wall_ms(guest_wall_ms);
   manifest.set_scenario_path(options.scenario_path);
+  if (!options.agent_path.empty()) manifest.set_agent_path(options.agent_path);
   if (const auto version = vm::QemuVersion(); version.ok()) manifest.set_qemu_version(*version);
   if (!session.incomplete_reason().empty())
     manifest.set_incomplete_reason(session.incomplete_reason());

@@ -20,6 +20,7 @@ struct RecordOptions {
   std::string accelerator = "auto";  // "auto", "kvm" or "tcg"
   std::string place;                 // below the workdir; Workdir::PlaceOf
   std::string scenario_path;         // as given, for reproduce commands
+  std::string agent_path;            // of a definition that was applied; the same
   unsigned jobs = 1;                 // threads of a search for a crash state
   // What is going on, a line each; called from the recording thread.
   std::function<void(const std::string& what)> progress;

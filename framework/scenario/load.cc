@@ -41,14 +41,14 @@ SourceLocation PlaceOfByte(std::string_view text, size_t byte) {
 }
 
 // Bytes that no scenario has; false when there are any.
-bool CheckBytes(std::string_view text, Reporter& reporter) {
+bool CheckBytes(std::string_view text, const char* what, Reporter& reporter) {
   if (text.size() > kScenarioBytesMax.value) {
-    reporter.Add({}, fmt::format("the scenario has {} bytes; at most {} are allowed", text.size(),
+    reporter.Add({}, fmt::format("the {} has {} bytes; at most {} are allowed", what, text.size(),
                                  kScenarioBytesMax.value));
     return false;
   }
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    reporter.Add(PlaceOfByte(text, nul), "a NUL byte: a scenario is a text in UTF-8");
+    reporter.Add(PlaceOfByte(text, nul), fmt::format("a NUL byte: a {} is a text in UTF-8", what));
     return false;
   }
   if (!IsUtf8(text)) {
@@ -63,7 +63,9 @@ bool CheckBytes(std::string_view text, Reporter& reporter) {
     return false;
   }
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
-    reporter.Add({1, 1, ""}, "the scenario is empty; `plugpull new` writes one to start from");
+    reporter.Add({1, 1, ""}, std::string_view(what) == "scenario"
+                                 ? "the scenario is empty; `plugpull new` writes one to start from"
+                                 : fmt::format("the {} is empty", what));
     return false;
   }
   return true;
@@ -73,24 +75,30 @@ LoadOutcome Failed(Reporter& reporter) { return {std::nullopt, reporter.Take()};
 
 }  // namespace
 
-LoadOutcome LoadScenarioText(std::string_view text, const std::string& file) {
-  Reporter reporter(file);
-  if (!CheckBytes(text, reporter)) return Failed(reporter);
-  LoadedScenario loaded;
-  loaded.file = file;
-  SyntaxResult syntax = ReadSyntax(text, Scenario::descriptor(), reporter);
+bool ParseText(std::string_view text, const char* what, google::protobuf::Message& message,
+               SourceNode& source, Reporter& reporter) {
+  if (!CheckBytes(text, what, reporter)) return false;
+  SyntaxResult syntax = ReadSyntax(text, message.GetDescriptor(), reporter);
   if (!syntax.complete) {
     // An incomplete reading without a diagnostic would be taken for success.
     PP_CHECK(!reporter.empty());
-    return Failed(reporter);
+    return false;
   }
-  loaded.source = std::move(syntax.source);
+  source = std::move(syntax.source);
   ParseErrors errors(reporter);
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&errors);
   parser.SetRecursionLimit(kNestingMax + 1);
-  if (!parser.ParseFromString(syntax.good_text, &loaded.scenario)) {
-    if (reporter.empty()) reporter.Add({}, "protobuf cannot parse this text, and does not say why");
+  if (parser.ParseFromString(syntax.good_text, &message)) return true;
+  if (reporter.empty()) reporter.Add({}, "protobuf cannot parse this text, and does not say why");
+  return false;
+}
+
+LoadOutcome LoadScenarioText(std::string_view text, const std::string& file) {
+  Reporter reporter(file);
+  LoadedScenario loaded;
+  loaded.file = file;
+  if (!ParseText(text, "scenario", loaded.scenario, loaded.source, reporter)) {
     return Failed(reporter);
   }
   ValidateInto(loaded.scenario, loaded.source, reporter);
@@ -102,16 +110,18 @@ LoadOutcome LoadScenarioText(std::string_view text, const std::string& file) {
   return {std::move(loaded), {}};
 }
 
-LoadOutcome LoadScenarioFile(const std::string& path) {
-  const auto failed = [&path](std::string message) {
-    return LoadOutcome{std::nullopt, {{path, {}, std::move(message)}}};
-  };
-  if (!os::Exists(path)) return failed("there is no such file");
+Result<std::string> ReadTextFile(const std::string& path, const char* what) {
+  if (!os::Exists(path)) return UserError("there is no such file");
   if (os::IsFolder(path)) {
-    return failed("this is a folder; name a scenario file in it, such as quickstart.textproto");
+    return UserError(
+        fmt::format("this is a folder; name a {} file in it, such as quickstart.textproto", what));
   }
-  Result<std::string> text = os::ReadFile(path, kScenarioBytesMax);
-  if (!text.ok()) return failed(text.error().message);
+  return os::ReadFile(path, kScenarioBytesMax);
+}
+
+LoadOutcome LoadScenarioFile(const std::string& path) {
+  const Result<std::string> text = ReadTextFile(path, "scenario");
+  if (!text.ok()) return {std::nullopt, {{path, {}, text.error().message}}};
   return LoadScenarioText(*text, path);
 }
 

@@ -38,7 +38,16 @@ LoadOutcome LoadScenarioText(std::string_view text, const std::string& file);
 // Reads at most kScenarioBytesMax.
 LoadOutcome LoadScenarioFile(const std::string& path);
 
-// The same for callers that only pass errors on: a user error with every diagnostic.
+// What LoadScenarioText does before the rules of the language are applied: `text` into `message`,
+// and where its fields are. False when there is no telling what the rest says; `reporter` then has
+// a diagnostic. `what` is "scenario" or "definition".
+bool ParseText(std::string_view text, const char* what, google::protobuf::Message& message,
+               SourceNode& source, Reporter& reporter);
+
+// The text of a file of at most kScenarioBytesMax; the message says what it should have been.
+Result<std::string> ReadTextFile(const std::string& path, const char* what);
+
+// LoadScenarioFile for callers that only pass errors on: a user error with every diagnostic.
 Result<LoadedScenario> LoadScenario(const std::string& path);
 
 }  // namespace plugpull::scenario
