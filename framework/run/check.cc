@@ -165,10 +165,9 @@ void AddNotFound(const Recording& manifest, DiskReport& report) {
 }
 
 // Requests that were to fail, where none did: a run that is green for want of a fault.
-void NoteFaultsWithoutEffect(const recording::Reader& reader, DiskReport& report) {
-  const Recording& manifest = reader.manifest();
+void NoteFaultsWithoutEffect(const Recording& manifest, RunReport& report) {
   for (const RecordedFault& fault : manifest.fault()) {
-    if (fault.disk() != report.disk() || fault.request_error_size() > 0) continue;
+    if (fault.request_error_size() > 0) continue;
     const auto step = static_cast<int>(fault.step());
     if (step < 1 || step > manifest.scenario().step_size()) continue;
     if (!manifest.scenario().step(step - 1).device_fault().has_io_error()) continue;
@@ -244,7 +243,6 @@ Status CheckOneDisk(const recording::Reader& reader, Check check, oracle::Fsck& 
   PP_ASSIGN_OR_RETURN(*report.add_disk(),
                       CheckDisk(*source, check, trace ? &*trace : nullptr, fsck, disk));
   NotePowerCut(reader, part.first, *report.mutable_disk(report.disk_size() - 1));
-  if (part.first) NoteFaultsWithoutEffect(reader, *report.mutable_disk(report.disk_size() - 1));
   if (part.only_left_under || !WantsCrossCheck(reader.manifest(), check.disk())) return OkStatus();
   DiskReport& found = *report.mutable_disk(report.disk_size() - 1);
   if (options.progress) {
@@ -556,6 +554,7 @@ RunReport CheckRecording(const std::string& folder, const CheckOptions& options)
   }
   if (!command.empty()) report.set_command(command);
   AddDemands(manifest, report);
+  NoteFaultsWithoutEffect(manifest, report);
   Status status = CheckAgents(*reader, report);
   if (status.ok()) status = CheckDisks(*reader, options, report);
   if (status.ok() && manifest.boot().number() == 1) {

@@ -114,6 +114,58 @@ TEST(CallPlanTest, AKubeletThatWasRestartedPublishesWhatShallBePublished) {
   EXPECT_THAT(Drive(plan, now_ms, {}), ElementsAre("0 NodeStageVolume 1", "0 NodePublishVolume 1"));
 }
 
+// pkg/volume/csi/csi_client.go, isFinalError.
+TEST(CallPlanTest, WhatFailedForGoodNeedsNoCleaningUp) {
+  struct Case {
+    RpcCode code;
+    bool final;
+  };
+  for (const Case& one :
+       {Case{RpcCode::kInternal, true}, Case{RpcCode::kFailedPrecondition, true},
+        Case{RpcCode::kInvalidArgument, true}, Case{RpcCode::kDeadlineExceeded, false},
+        Case{RpcCode::kUnavailable, false}, Case{RpcCode::kAborted, false},
+        Case{RpcCode::kCancelled, false}, Case{RpcCode::kResourceExhausted, false}}) {
+    CallPlan plan(1, kFirst, kMax, true);
+    plan.Begin(0, Action::kPublish, 0, 0);
+    ASSERT_EQ(plan.TakeDue(0).size(), 1u);
+    plan.Done(0, one.code, 0);
+    plan.Begin(0, Action::kUnpublish, 0, 0);
+    int64_t now_ms = 0;
+    if (one.final) {
+      EXPECT_THAT(Drive(plan, now_ms, {}), IsEmpty()) << static_cast<int>(one.code);
+    } else {
+      EXPECT_THAT(Drive(plan, now_ms, {}), ElementsAre("0 NodeUnstageVolume 1"))
+          << static_cast<int>(one.code);
+    }
+  }
+}
+
+TEST(CallPlanTest, AFinalErrorBehindSuccessLeavesWhatWasStaged) {
+  CallPlan plan(1, kFirst, kMax, true);
+  int64_t now_ms = 0;
+  plan.Begin(0, Action::kPublish, 0, now_ms);
+  Drive(plan, now_ms, {});
+  plan.Begin(0, Action::kRepeat, 1, now_ms);
+  ASSERT_EQ(plan.TakeDue(now_ms).size(), 1u);
+  plan.Done(0, RpcCode::kInternal, now_ms);
+  plan.Begin(0, Action::kUnpublish, 0, now_ms);
+  EXPECT_THAT(Drive(plan, now_ms, {}),
+              ElementsAre("0 NodeUnpublishVolume 1", "0 NodeUnstageVolume 1"));
+}
+
+TEST(CallPlanTest, AKubeletThatWasRestartedCleansUpWhatNobodyWants) {
+  CallPlan plan(1, kFirst, kMax, true);
+  int64_t now_ms = 0;
+  plan.Begin(0, Action::kPublish, 0, now_ms);
+  Drive(plan, now_ms, {});
+  plan.Begin(0, Action::kUnpublish, 0, now_ms);
+  ASSERT_EQ(plan.TakeDue(now_ms).size(), 1u);
+  plan.Done(0, RpcCode::kInternal, now_ms);
+  plan.Begin(0, Action::kRestart, 0, now_ms);
+  EXPECT_THAT(Drive(plan, now_ms, {}),
+              ElementsAre("0 NodeUnpublishVolume 1", "0 NodeUnstageVolume 1"));
+}
+
 TEST(CallPlanTest, AForcedDetachCallsNothing) {
   CallPlan plan(1, kFirst, kMax, true);
   int64_t now_ms = 0;

@@ -56,6 +56,24 @@ TEST(BlkdebugNodeTest, FlushesReachIt) {
   EXPECT_EQ(node["inject-error"][0]["iotype"], "flush");
 }
 
+TEST(BlkdebugNodeTest, EachFlushOfManyFailsByARuleOfItsOwn) {
+  RequestFault fault;
+  fault.op = RequestFault::Op::kFlush;
+  fault.nth = 2;
+  fault.once = false;
+  fault.error_number = EIO;
+  const json node = BlkdebugNode(fault, "fault1", "file0");
+  const json& rules = node["inject-error"];
+  ASSERT_EQ(rules.size(), 2000u);
+  ASSERT_EQ(node["set-state"].size(), 2001u);
+  for (size_t i = 0; i < rules.size(); ++i) {
+    EXPECT_EQ(rules[i]["state"], i + 2);
+    EXPECT_EQ(rules[i]["once"], true);
+    EXPECT_EQ(node["set-state"][i]["new_state"], i + 2);
+  }
+  EXPECT_EQ(node["set-state"].back()["new_state"], 2002);  // where no rule is left
+}
+
 TEST(DiskNodesTest, TheMachineStartsWithTheNodesThatAreChangedLater) {
   MachineOptions options;
   options.accelerator = "tcg";
