@@ -276,15 +276,15 @@ Result<AgentScenario> ApplyAgent(const Scenario& scenario, const std::string& sc
   result.scenario = scenario;
   Scenario& with = result.scenario;
   with.set_summary(CaseSummary(scenario, definition.name()));
-  if (const std::string lacks = Lacks(definition, scenario); !lacks.empty()) {
-    result.left_out.push_back({"", lacks, true});
-    result.nothing_left = true;
-    return result;
-  }
   DropOwnAgents(result);
   if (with.has_expect()) DropProperties(*with.mutable_expect());
   if (result.nothing_left) {
     result.left_out.assign(1, {"", "all of it is about agents of the scenario's own", false});
+    return result;
+  }
+  if (const std::string lacks = Lacks(definition, scenario); !lacks.empty()) {
+    result.left_out.assign(1, {"", lacks, true});
+    result.nothing_left = true;
     return result;
   }
   PP_RETURN_IF_ERROR(AddToGuest(loaded, scenario_path, *with.mutable_guest()));
