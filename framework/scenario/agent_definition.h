@@ -54,8 +54,9 @@ std::string CaseSummary(const Scenario& scenario, const std::string& driver);
 
 // Puts the definition in place of the agents of a valid scenario. `scenario_path` is where the
 // scenario was read: files of guests are relative to it. The agent is expected to keep every
-// property; what else the scenario expects stays. A user error when it starts no agent, or when a
-// file of the definition has the name of another file of the scenario.
+// property; what else the scenario expects stays. Waits for the end of an agent that goes on are
+// dropped. A user error when it starts no agent, or when a file of the definition has the name of
+// another file of the scenario.
 Result<AgentScenario> ApplyAgent(const Scenario& scenario, const std::string& scenario_path,
                                  const LoadedDefinition& definition);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "framework/scenario/agent_definition.h"
 #include "framework/scenario/validation.h"
@@ -212,6 +213,19 @@ void Replace(const AgentDefinition& definition, const Scenario& scenario, AgentS
   step.mutable_csi()->set_raw_block(asked.raw_block());
 }
 
+// Drops waits for the end of an agent that is to keep volumes mounted: it goes on, and the time
+// that it is watched for is in other steps. An action ends.
+void DropEndlessWaits(Scenario& scenario) {
+  std::map<std::string, bool> ends;  // by agent
+  const auto steps = scenario.step();
+  scenario.clear_step();
+  for (const Step& step : steps) {
+    if (step.has_agent()) ends[step.agent().name()] = !ActionOf(step.agent()).empty();
+    const AgentWaitStep& wait = step.agent_wait();
+    if (!wait.until_exit() || ends[wait.name()]) *scenario.add_step() = step;
+  }
+}
+
 // Files are relative to the scenario, and those of the definition to the definition.
 Status AddToGuest(const LoadedDefinition& loaded, const std::string& scenario_path, Guest& guest) {
   namespace fs = std::filesystem;
@@ -276,18 +290,19 @@ Result<AgentScenario> ApplyAgent(const Scenario& scenario, const std::string& sc
   result.scenario = scenario;
   Scenario& with = result.scenario;
   with.set_summary(CaseSummary(scenario, definition.name()));
-  if (const std::string lacks = Lacks(definition, scenario); !lacks.empty()) {
-    result.left_out.push_back({"", lacks, true});
-    result.nothing_left = true;
-    return result;
-  }
   DropOwnAgents(result);
   if (with.has_expect()) DropProperties(*with.mutable_expect());
   if (result.nothing_left) {
     result.left_out.assign(1, {"", "all of it is about agents of the scenario's own", false});
     return result;
   }
+  if (const std::string lacks = Lacks(definition, scenario); !lacks.empty()) {
+    result.left_out.assign(1, {"", lacks, true});
+    result.nothing_left = true;
+    return result;
+  }
   PP_RETURN_IF_ERROR(AddToGuest(loaded, scenario_path, *with.mutable_guest()));
+  DropEndlessWaits(with);
   for (Step& step : *with.mutable_step()) {
     if (!step.has_agent()) continue;
     Replace(definition, scenario, *step.mutable_agent());

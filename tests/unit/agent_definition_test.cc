@@ -134,6 +134,16 @@ TEST(ApplyAgentTest, LeavesOutWhatTheAgentIsNotCapableOf) {
   EXPECT_THAT(applied.scenario.step(0).agent().argv(), ElementsAre("u", "/one"));
 }
 
+TEST(ApplyAgentTest, WaitsForTheEndOnlyOfWhatEnds) {
+  std::string scenario = kScenario;
+  scenario += "step { agent_wait { name: \"mine\" until_exit: true } }\n";
+  EXPECT_EQ(Apply(scenario, "argv: \"a\"").scenario.step_size(), 2);
+  scenario.replace(scenario.find("A=1"), 3, "PLUGPULL_ACTION=unmount");
+  EXPECT_EQ(
+      Apply(scenario, "argv: \"a\" action { name: \"unmount\" argv: \"u\" }").scenario.step_size(),
+      3);
+}
+
 constexpr char kCsi[] = R"(name: "csi" summary: "[Driver: ours] [Testpattern: ext4] should grow"
 disk { name: "vol" }
 step { agent { name: "driver" argv: "own" volume { disk: "vol" at: "/v" }
