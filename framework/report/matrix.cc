@@ -358,7 +358,9 @@ constexpr std::string_view kCellWords =
     "*held* is an observation in so many states, not a proof. *broken* has a state as evidence "
     "below. *weak*: never broken, but in no state had the change in question left a trace. "
     "*unknown*: so many more states, in which the question was open and nobody could answer "
-    "it.\n\n";
+    "it. How many states broke hangs on the guest's timing, and so is no rate: one and the same "
+    "cell was seen to differ seventyfold between two machines' loads. What was broken can happen; "
+    "what held, held in this run.\n\n";
 
 // The same in the table of times, and what its columns stand on.
 constexpr std::string_view kTimesWords =
