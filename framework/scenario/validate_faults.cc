@@ -12,6 +12,7 @@
 #include "framework/base/units.h"
 #include "framework/layers/layer_table.h"
 #include "framework/scenario/boots.h"
+#include "framework/scenario/validate.h"
 #include "framework/scenario/validation.h"
 #include "framework/scenario/words.h"
 
@@ -302,7 +303,7 @@ void CheckFault(const Validation& v, const FaultStep& fault, const SourceNode& n
               Sub(node, static_cast<int>(fault.to_case())));
 }
 
-void CheckIoError(const Validation& v, const Disk& disk, const IoErrorFault& fault,
+void CheckIoError(const Validation& v, const Disk& disk, Sectors size, const IoErrorFault& fault,
                   const SourceNode& node) {
   const std::vector<std::string> names = ErrnoNames();
   const SourceLocation& errno_at = node.Locate(IoErrorFault::kErrnoNameFieldNumber);
@@ -319,9 +320,10 @@ void CheckIoError(const Validation& v, const Disk& disk, const IoErrorFault& fau
     const SourceLocation& at = node.Locate(IoErrorFault::kSectorFieldNumber);
     if (fault.op() == IoErrorFault::FLUSH) {
       v.reporter.Add(at, "a flush touches no sector; leave sector out");
-    } else if (fault.sector() >= SizeOf(disk).value) {
-      v.reporter.Add(at, fmt::format("sector {} is past the end of disk {}, whose last one is {}",
-                                     fault.sector(), disk.name(), SizeOf(disk).value - 1));
+    } else if (fault.sector() >= size.value) {
+      v.reporter.Add(at, fmt::format("sector {} is past the end of disk {}, whose last one is {}{}",
+                                     fault.sector(), disk.name(), size.value - 1,
+                                     size == SizeOf(disk) ? "" : " by then"));
     }
     if (fault.has_nth()) {
       v.reporter.Add(node.Locate(IoErrorFault::kNthFieldNumber),
@@ -347,14 +349,19 @@ void CheckIoError(const Validation& v, const Disk& disk, const IoErrorFault& fau
   }
 }
 
-void CheckDeviceFault(const Validation& v, const DeviceFaultStep& fault, const SourceNode& node) {
+// `sizes`: of disks that earlier steps have resized.
+void CheckDeviceFault(const Validation& v, const DeviceFaultStep& fault, const SourceNode& node,
+                      std::map<std::string, Sectors>& sizes) {
   CheckDiskName(v, fault.disk(), node.Locate(DeviceFaultStep::kDiskFieldNumber));
   const Disk* disk = FindDisk(v, fault.disk());
   if (disk == nullptr || !v.disks_known) return;
   if (fault.has_io_error()) {
-    CheckIoError(v, *disk, fault.io_error(), Sub(node, DeviceFaultStep::kIoErrorFieldNumber));
+    const auto resized = sizes.find(disk->name());
+    CheckIoError(v, *disk, resized == sizes.end() ? SizeOf(*disk) : resized->second,
+                 fault.io_error(), Sub(node, DeviceFaultStep::kIoErrorFieldNumber));
   }
   if (!fault.has_resize()) return;
+  sizes.insert_or_assign(disk->name(), ToSectors(Mebibytes(fault.resize().size_mib())));
   const Disk* user = DiskMadeOf(v, *disk);
   const SourceLocation& at = Sub(node, DeviceFaultStep::kResizeFieldNumber).name;
   if (disk->layer_size() > 0) {
@@ -393,6 +400,12 @@ class PlugChecker {
     if (detached_.erase(step.disk()) == 0) {
       v_.reporter.Add(at, fmt::format("disk {} is there; put a detach step before", step.disk()));
     }
+    if (step.serial().starts_with(kLogSerialPrefix)) {
+      v_.reporter.Add(node.Locate(AttachStep::kSerialFieldNumber),
+                      fmt::format("serial {}: serials that start with {} belong to the disks that "
+                                  "hold block logs; choose another",
+                                  Quoted(step.serial()), Quoted(kLogSerialPrefix)));
+    }
     for (const Disk& other : v_.scenario.disk()) {
       const std::string& serial = other.has_serial() ? other.serial() : other.name();
       if (!step.has_serial() || other.name() == step.disk() || serial != step.serial()) continue;
@@ -424,6 +437,7 @@ void CheckFaults(const Validation& v) {
     CheckLayers(v, v.scenario.disk(i), Sub(v.source, Scenario::kDiskFieldNumber, i), parts);
   }
   PlugChecker plugs(v);
+  std::map<std::string, Sectors> sizes;
   for (int i = 0; i < v.scenario.step_size(); ++i) {
     const Step& step = v.scenario.step(i);
     const SourceNode& node = Sub(v.source, Scenario::kStepFieldNumber, i);
@@ -434,7 +448,7 @@ void CheckFaults(const Validation& v) {
         CheckFault(v, step.fault(), own);
         break;
       case Step::kDeviceFault:
-        CheckDeviceFault(v, step.device_fault(), own);
+        CheckDeviceFault(v, step.device_fault(), own, sizes);
         plugs.Use(step.device_fault().disk(), own.Locate(DeviceFaultStep::kDiskFieldNumber));
         break;
       case Step::kDetach:
@@ -445,6 +459,9 @@ void CheckFaults(const Validation& v) {
         break;
       case Step::kMkfs:
         plugs.Use(step.mkfs().disk(), own.Locate(MkfsStep::kDiskFieldNumber));
+        break;
+      case Step::kCorrupt:
+        plugs.Use(step.corrupt().disk(), own.Locate(CorruptStep::kDiskFieldNumber));
         break;
       case Step::kMount:
         plugs.Use(step.mount().disk(), own.Locate(MountStep::kDiskFieldNumber));
